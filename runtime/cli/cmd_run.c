@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/* moonlet run: a script's agent, or a shipped one, on an input. */
+#include "cli.h"
+#include "session.h"
+#include "shape.h"
+
+#include "run.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OPT_MODEL = MOON__OPT_OTHER, OPT_PROMPT, OPT_LIMIT, OPT_SCHEMA, OPT_BASE_URL };
+
+static const moon__cli_option options[] = {
+    {"model", 'm', "MODEL", "provider/model, \"offline\" or a Lua file", OPT_MODEL},
+    {"base-url", 0, "URL", "of an OpenAI-compatible server, for --model custom/NAME", OPT_BASE_URL},
+    {"prompt", 'p', "TEXT", "the input, as an option", OPT_PROMPT},
+    {"print", 0, "TEXT", NULL, OPT_PROMPT},
+    {"limit", 0, "KEY=N", "steps, tool_calls, seconds, tokens or usd; repeatable", OPT_LIMIT},
+    {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
+    {"output-last-message", 0, "FILE", NULL, MOON__SESSION_OUTPUT_FILE},
+    {"output-schema", 0, "FILE", "the answer has to be JSON of this JSON Schema", OPT_SCHEMA},
+    MOON__SESSION_OPTIONS,
+    MOON__OPTION_HELP,
+    {NULL, 0, NULL, NULL, 0},
+};
+
+typedef struct request {
+    const char *agent, *input, *schema_file, *base_url;
+    moon__buf text; /* the input, if it came from standard input */
+} request;
+
+/* A number as people write it in full: digits, for usd with a point. 0 is 0. */
+static bool read_number(const char *text, bool whole, double *out) {
+    size_t digits = strspn(text, "0123456789"), n = digits;
+    if (digits == 0 || digits > 15) return false;
+    if (!whole && text[n] == '.') {
+        size_t more = strspn(text + n + 1, "0123456789");
+        if (more == 0 || more > 15) return false;
+        n += 1 + more;
+    }
+    if (text[n]) return false;
+    *out = 0;
+    for (size_t i = 0; i < digits; i++) *out = *out * 10 + (text[i] - '0');
+    double place = 1;
+    for (size_t i = digits + 1; i < n; i++) *out += (text[i] - '0') * (place /= 10);
+    return true;
+}
+
+static int set_limit(const moon__cli_command *self, moon_limits *limits, const char *text) {
+    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "usd", NULL};
+    int64_t *const whole[] = {&limits->steps, &limits->tool_calls, &limits->seconds, &limits->tokens};
+    char key[24] = "";
+    size_t n, i = 0;
+    const char *value;
+    double number;
+    if (!moon__cli_pair(text, &n, &value))
+        return moon__cli_usage(self, "--limit is KEY=N, such as steps=20, not \"%s\"", text);
+    memcpy(key, text, n < sizeof key ? n : sizeof key - 1);
+    while (names[i] && strcmp(names[i], key) != 0) i++;
+    if (!names[i]) {
+        const char *near = moon__nearest(key, names);
+        return moon__cli_usage(self,
+                               "there is no limit \"%s\"%s%s; the limits are steps, tool_calls, seconds, tokens, usd",
+                               key, near ? "; did you mean " : "", near ? near : "");
+    }
+    if (!read_number(value, i < 4, &number))
+        return moon__cli_usage(self, "--limit %s: \"%s\" is not a %snumber from 0 up", key, value,
+                               i < 4 ? "whole " : "");
+    if (i < 4) {
+        *whole[i] = (int64_t)number;
+    } else {
+        limits->usd = number;
+    }
+    return MOON__EXIT_OK;
+}
+
+static int take_operand(const moon__cli_command *self, request *r, const char *value) {
+    if (!r->agent) {
+        r->agent = value;
+    } else if (!r->input) {
+        r->input = value;
+    } else {
+        return moon__cli_usage(self, "\"%.80s\" is one operand too many; put an input of several words into quotes",
+                               value);
+    }
+    return MOON__EXIT_OK;
+}
+
+static int take_option(const moon__cli_command *self, moon__cli_session *s, request *r, int id, const char *value) {
+    const char *why = NULL;
+    switch (id) {
+    case OPT_MODEL: s->model = value; break;
+    case OPT_PROMPT:
+        if (r->input) return moon__cli_usage(self, "the input was given twice");
+        r->input = value;
+        break;
+    case OPT_LIMIT: return set_limit(self, &s->limits, value);
+    case OPT_SCHEMA: r->schema_file = value; break;
+    case OPT_BASE_URL: r->base_url = value; break;
+    default: why = moon__cli_session_option(s, id, value); break;
+    }
+    return why ? moon__cli_usage(self, "%s", why) : MOON__EXIT_OK;
+}
+
+/* -1: go on; else the exit code. */
+static int read_arguments(const moon__cli_command *self, moon__cli_session *s, request *r, int argc, char **argv) {
+    moon__cli_args args;
+    moon__cli_args_init(&args, options, argc, argv);
+    for (int id; (id = moon__cli_args_next(&args)) != MOON__ARG_END;) {
+        if (id == MOON__ARG_WRONG) return moon__cli_usage(self, "%s", args.error);
+        if (id == MOON__OPT_HELP) return moon__cli_help(self);
+        int code =
+            id == MOON__ARG_OPERAND ? take_operand(self, r, args.value) : take_option(self, s, r, id, args.value);
+        if (code != MOON__EXIT_OK) return code;
+    }
+    if (!r->agent) return moon__cli_usage(self, "an agent's name or a script is needed");
+    /* The one provider without a base URL of its own takes it from the environment. */
+    if (r->base_url && (!s->model || strncmp(s->model, "custom/", 7) != 0))
+        return moon__cli_usage(self, "--base-url goes with --model custom/NAME");
+    if (r->base_url && setenv("MOONLET_BASE_URL", r->base_url, 1) != 0) {
+        moon__cli_error("no memory for the environment");
+        return MOON__EXIT_FAILED;
+    }
+    return -1;
+}
+
+static moon_status read_file(moon__buf *text, const char *path, moon_error *error) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    ssize_t n = fd < 0 ? -1 : 1;
+    while (n > 0 && moon__buf_reserve(text, 16 * 1024) == MOON_OK) {
+        n = read(fd, text->p + text->len, 16 * 1024);
+        if (n > 0) text->len += (size_t)n;
+    }
+    int failed = errno;
+    if (fd >= 0) close(fd);
+    if (n < 0) return moon_error_set(error, MOON_ENOTFOUND, "cannot read %s: %s", path, strerror(failed));
+    if (text->status != MOON_OK) return moon_error_set(error, text->status, "%s is too large", path);
+    return MOON_OK;
+}
+
+static moon_status add_schema(moon__cli_session *s, const char *path, moon_runnable **runnable, moon_error *error) {
+    moon__buf text;
+    moon__buf_init(&text, 1 << 20);
+    moon_status status = read_file(&text, path, error);
+    if (status == MOON_OK) {
+        status = moon__cli_shape(runnable, s->runtime, text.p, text.len, error);
+        if (status != MOON_OK && !error->where[0]) snprintf(error->where, sizeof error->where, "%s", path);
+    } else {
+        moon_runnable_unref(*runnable);
+        *runnable = NULL;
+    }
+    moon__buf_fini(&text);
+    return status;
+}
+
+static moon_status start(moon__cli_session *s, const request *r, moon_error *error) {
+    moon_runnable *runnable = NULL;
+    moon_status status = moon_script_load(&runnable, s->runtime, r->agent, error);
+    if (status == MOON_OK) s->result_is_json = r->schema_file || moon__agent_gives_json(runnable);
+    if (status == MOON_OK && r->schema_file) status = add_schema(s, r->schema_file, &runnable, error);
+    if (status == MOON_OK) {
+        moon_run_options run = moon__cli_session_run_options(s);
+        run.input = r->text.p ? r->text.p : r->input;
+        run.input_length = r->text.p ? r->text.len : 0;
+        status = moon_run_start(&s->run, s->runtime, runnable, &run, error);
+    }
+    moon_runnable_unref(runnable);
+    return status;
+}
+
+static int run_main(const moon__cli_command *self, int argc, char **argv) {
+    moon__cli_session s;
+    request r = {.agent = NULL};
+    moon_error error = {0};
+    moon__buf_init(&r.text, (size_t)64 << 20);
+    moon__cli_session_init(&s);
+    int code = read_arguments(self, &s, &r, argc, argv);
+    if (code >= 0) return code;
+    if (r.input && strcmp(r.input, "-") == 0 && !moon__cli_read_input(&r.text)) {
+        moon__buf_fini(&r.text);
+        return MOON__EXIT_FAILED;
+    }
+    code = moon__cli_session_open(&s);
+    if (code == MOON__EXIT_OK) {
+        code = start(&s, &r, &error) == MOON_OK ? moon__cli_session_drive(&s) : moon__cli_session_fail(&s, &error);
+    }
+    moon__buf_fini(&r.text);
+    return moon__cli_session_close(&s, code);
+}
+
+const moon__cli_command moon__cli_cmd_run = {
+    .name = "run",
+    .operands = "AGENT|SCRIPT.lua [INPUT|-] [OPTIONS]",
+    .summary = "run an agent: a shipped one by its name, or a Lua script",
+    .about = "Runs an agent to its end. The result goes to standard output, everything else to standard error.\n"
+             "INPUT is the task. With \"-\" it is read from standard input; without it the agent gets an empty one,\n"
+             "and standard input is not touched.\n\n"
+             "Tools that only read are run. For others the agent's policy, the configuration, --policy or --yes must\n"
+             "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
+             "Ctrl-C ends the run and still writes what it has; a second one ends the program.",
+    .examples = "moonlet run brief --cwd ~/src/project\n"
+                "moonlet run brief --cwd . \"error handling\" -o brief.md\n"
+                "moonlet run ./agent.lua \"add a test for parse()\" --policy file=allow --policy shell=ask\n"
+                "git diff | moonlet run ./review.lua - --model openai/gpt-5-mini --limit usd=0.10\n"
+                "moonlet run ./agent.lua \"which files?\" --output-schema files.json --output json | jq .output\n"
+                "moonlet run brief --output stream-json | jq -r .type",
+    .options = options,
+    .main = run_main,
+};

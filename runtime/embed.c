@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The top of the library: moon_runtime_new puts a bare runtime, the built-in tools, Lua and the configuration together.
+ * Settings: what the host gave > environment > the repository's .moonlet/config.lua > the user's config.lua.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "builtin.h"
+#include "script.h"
+
+/* $XDG_CONFIG_HOME/moonlet/config.lua, else ~/.config/moonlet/config.lua; NULL where there is no home. */
+static char *user_config(void) {
+    const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    char *path = NULL;
+    int n = -1;
+    if (base && *base == '/')
+        n = asprintf(&path, "%s/moonlet/config.lua", base);
+    else if (home && *home == '/')
+        n = asprintf(&path, "%s/.config/moonlet/config.lua", home);
+    return n < 0 ? NULL : path;
+}
+
+static moon_status apply(moon_runtime *rt, const moon__config *config, bool trusted, const char *path,
+                         moon_error *error) {
+    const moon_runtime_options *options = moon__runtime_options(rt);
+    const char *env = getenv("MOONLET_MODEL");
+    moon_status status = MOON_OK;
+    if (config->model && !options->model && !(env && *env))
+        moon__models_set_default(moon__runtime_models(rt), config->model, path);
+    moon__runtime_set_limits(rt, &config->limits);
+    if (config->policy) status = moon__runtime_add_policy(rt, config->policy, error);
+    if (!status && config->providers)
+        status = moon__models_configure(moon__runtime_models(rt), config->providers, trusted, error);
+    for (const moon_json *p = moon_json_first(config->plugins); !status && p; p = moon_json_next(p))
+        status = moon_runtime_add_plugin(rt, moon_json_str(p, NULL), error);
+    return status;
+}
+
+/* A file that is not there is fine unless it was asked for by name. */
+static moon_status configure(moon_runtime *rt, const char *path, bool trusted, bool required, moon_error *error) {
+    moon__config config;
+    moon_status status = moon__config_load(&config, path, trusted, error);
+    if (status == MOON_ENOTFOUND && !required) {
+        if (error) *error = (moon_error){0};
+        return MOON_OK;
+    }
+    if (status) return status;
+    status = apply(rt, &config, trusted, path, error);
+    moon__config_free(&config);
+    if (status && error && !error->where[0]) snprintf(error->where, sizeof error->where, "%s", path);
+    return status;
+}
+
+static moon_status configure_all(moon_runtime *rt, moon_error *error) {
+    const moon_runtime_options *options = moon__runtime_options(rt);
+    if (options->config && !*options->config) return MOON_OK;
+    char *user = options->config ? strdup(options->config) : user_config(), *repository;
+    moon_status status = user ? configure(rt, user, true, options->config != NULL, error) : MOON_OK;
+    free(user);
+    if (status) return status;
+    if (asprintf(&repository, "%s/.moonlet/config.lua", options->workspace ? options->workspace : ".") < 0)
+        return moon_error_set(error, MOON_ENOMEM, "no memory for the configuration");
+    status = configure(rt, repository, false, false, error);
+    free(repository);
+    return status;
+}
+
+moon_status moon_runtime_new(moon_runtime **out, const moon_runtime_options *options, moon_error *error) {
+    moon_runtime *rt;
+    moon_status status = moon__runtime_new_clock(&rt, options, &moon__clock_real, error);
+    if (status) return status;
+    for (size_t i = 0; !status && moon__builtin_tools[i]; i++)
+        status = moon_runtime_add_tool(rt, moon__builtin_tools[i], error);
+    if (!status) status = moon__scripts_attach(rt, error);
+    if (!status) status = configure_all(rt, error);
+    if (status)
+        moon_runtime_free(rt);
+    else
+        *out = rt;
+    return status;
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scripts of a runtime: found, loaded once, kept until the runtime ends.
+ *
+ * A file that has not changed gives the same state again: a scripted model that ten thousand runs name costs one state.
+ * What the script returned stays with its entry (a reference), beside the state that it lives in.
+ *
+ * Names. A path (with a "/", or ending in ".lua") is a file. Any other name is a shipped agent: in the folder that the
+ * options or MOONLET_AGENTS name, else built in. A repository's files are never looked up by name: they are run by path
+ * only.
+ */
+#include "api.h"
+#include "embedded.h"
+#include "script.h"
+#include "text.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char OFFLINE[] = "offline";
+
+/* What tells one source from another. */
+typedef struct identity {
+    const moon__embedded *embedded; /* or a file: */
+    dev_t dev;
+    ino_t ino;
+    off_t size;
+    struct timespec changed;
+} identity;
+
+typedef struct entry {
+    struct entry *next;
+    identity id;
+    moon__script *script;
+    moon_runnable *runnable; /* one of the two */
+    moon__model *model;
+} entry;
+
+typedef struct scripts {
+    moon_runtime *runtime;
+    entry *entries;
+    size_t memory; /* of each script loaded from now on */
+    int64_t budget;
+} scripts;
+
+/* ---- finding ---- */
+
+typedef struct found {
+    identity id;
+    char *path; /* of the file, and in errors; owned */
+    moon__buf file;
+    const char *text;
+    size_t n;
+} found;
+
+static void found_fini(found *f) {
+    free(f->path);
+    moon__buf_fini(&f->file);
+}
+
+static bool is_path(const char *name) {
+    size_t n = strlen(name);
+    return strchr(name, '/') || (n > 4 && strcmp(name + n - 4, ".lua") == 0);
+}
+
+static bool same(const identity *a, const identity *b) {
+    return a->embedded == b->embedded && a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+           a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+/* Identifies a file; MOON_ENOTFOUND if there is none. */
+static moon_status find_file(found *out, const char *path, moon_error *error) {
+    struct stat st;
+    if (stat(path, &st) != 0) {
+        bool missing = errno == ENOENT || errno == ENOTDIR;
+        return moon_error_set(error, missing ? MOON_ENOTFOUND : MOON_EIO, "no script %.300s: %s", path,
+                              strerror(errno));
+    }
+    out->id = (identity){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .changed = st.st_mtim};
+    out->path = moon__strdup(path);
+    return out->path ? MOON_OK : moon_error_set(error, MOON_ENOMEM, "out of memory");
+}
+
+static moon_status find_in(found *out, const char *dir, const char *name, moon_error *error) {
+    moon__buf path;
+    moon__buf_init(&path, 4096);
+    moon__buf_printf(&path, "%s/%s.lua", dir, name);
+    moon_status status = path.status == MOON_OK ? find_file(out, path.p, error) : MOON_ENOTFOUND;
+    moon__buf_fini(&path);
+    return status;
+}
+
+static moon_status unknown(const char *name, moon_error *error) {
+    const char *names[64];
+    size_t n = 0;
+    moon__buf list;
+    moon__buf_init(&list, 2048);
+    for (const moon__embedded *e = moon__embedded_agents; e->name && n < 63; e++) {
+        if (strcmp(e->name, OFFLINE) == 0) continue;
+        names[n++] = e->name;
+        moon__buf_printf(&list, "%s%s", n > 1 ? ", " : "", e->name);
+    }
+    names[n] = NULL;
+    const char *near = moon__nearest(name, names);
+    moon_status status = moon_error_set(
+        error, MOON_ENOTFOUND,
+        "no agent is called \"%.60s\"%s%s%s (shipped: %s; a script of your own is named by its path)", name,
+        near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "", list.p ? list.p : "none");
+    moon__buf_fini(&list);
+    return status;
+}
+
+static moon_status find_shipped(found *out, const scripts *s, const char *name, moon_error *error) {
+    const char *dir = moon__runtime_options(s->runtime)->agents;
+    if (!dir) dir = getenv("MOONLET_AGENTS");
+    if (dir && *dir && *name && find_in(out, dir, name, error) == MOON_OK) return MOON_OK;
+    if (out->path) return MOON_ENOMEM;
+    for (const moon__embedded *e = moon__embedded_agents; e->name; e++) {
+        if (strcmp(e->name, name) != 0) continue;
+        moon__buf path;
+        moon__buf_init(&path, 256);
+        moon__buf_printf(&path, "%s.lua", name);
+        out->path = moon__buf_take(&path);
+        moon__buf_fini(&path);
+        out->id.embedded = e;
+        return out->path ? MOON_OK : moon_error_set(error, MOON_ENOMEM, "out of memory");
+    }
+    return unknown(name, error);
+}
+
+static moon_status read_found(found *f, moon_error *error) {
+    if (f->id.embedded) {
+        f->text = f->id.embedded->text;
+        f->n = f->id.embedded->length;
+    } else {
+        moon_status status = moon__source_read(&f->file, AT_FDCWD, f->path, error);
+        if (status != MOON_OK) return status;
+        f->text = f->file.p ? f->file.p : "";
+        f->n = f->file.len;
+    }
+    moon__source_skip(&f->text, &f->n);
+    return MOON_OK;
+}
+
+/* ---- running a script's body ---- */
+
+typedef struct body {
+    entry *entry;
+    const found *found;
+    moon_status status;
+    moon_error error;
+    int fn; /* a function that it returned */
+} body;
+
+static void prepare(lua_State *L, moon__task *task, void *arg) {
+    body *b = arg;
+    (void)task;
+    moon__guard_load(L, b->found->text, b->found->n, b->found->path);
+}
+
+static void take(lua_State *L, moon__task *task, int n) {
+    body *b = task->owner;
+    int first = lua_gettop(L) - n + 1;
+    moon_runnable *agent = n > 0 ? moon__lua_agent_at(L, first) : NULL;
+    moon__model *model = n > 0 ? moon__lua_model_at(L, first) : NULL;
+    if (agent)
+        b->entry->runnable = moon_runnable_ref(agent);
+    else if (model)
+        b->entry->model = moon__model_ref(model);
+    else if (n > 0 && lua_isfunction(L, first)) {
+        lua_pushvalue(L, first);
+        b->fn = luaL_ref(L, LUA_REGISTRYINDEX);
+    } else
+        luaL_error(L, "a script must return an agent, a function or a model; this one returns %s",
+                   n == 0 ? "nothing" : luaL_typename(L, first));
+}
+
+static void end(moon__task *task, const moon__failure *failure, bool cancelled) {
+    body *b = task->owner;
+    (void)cancelled;
+    if (!failure) return;
+    b->status = failure->error.code;
+    b->error = failure->error;
+    if (failure->trace) moon_error_set(&b->error, b->status, "%s\n%s", failure->error.text, failure->trace);
+    memcpy(b->error.where, failure->error.where, sizeof b->error.where);
+}
+
+static const moon__task_ops ops = {
+    .no_wait =
+        "cannot wait here: a script's top level only describes; wait in the function that it returns, or in a tool",
+    .take = take,
+    .end = end};
+
+static moon_status run_body(body *b, moon_error *error) {
+    moon__script *script = b->entry->script;
+    moon__task_spec spec = {.ops = &ops, .owner = b, .script = script, .prepare = prepare, .arg = b};
+    moon__task *task;
+    moon_status status = moon__task_new(&task, &spec, error);
+    if (status != MOON_OK) return status;
+    script->toplevel++;
+    moon__task_run(task);
+    script->toplevel--;
+    if (b->status != MOON_OK && error) *error = b->error;
+    if (b->status == MOON_OK && b->fn != LUA_NOREF)
+        return moon__function_new(&b->entry->runnable, script, b->fn, error);
+    return b->status;
+}
+
+/* ---- entries ---- */
+
+static void entry_free(entry *e) {
+    moon_runnable_unref(e->runnable);
+    moon__model_unref(e->model);
+    if (e->script) {
+        moon__script_close(e->script);
+        moon__script_unref(e->script);
+    }
+    free(e);
+}
+
+static char *folder_of(const char *path) {
+    const char *slash = strrchr(path, '/');
+    if (!slash) return moon__strdup(".");
+    return moon__strndup(path, slash == path ? 1 : (size_t)(slash - path));
+}
+
+static moon_status load_new(entry **out, scripts *s, found *f, moon_error *error) {
+    moon_status status = read_found(f, error);
+    if (status != MOON_OK) return status;
+    entry *e = calloc(1, sizeof *e);
+    char *dir = f->id.embedded ? NULL : folder_of(f->path);
+    if (!e || (!dir && !f->id.embedded)) {
+        free(e);
+        free(dir);
+        return moon_error_set(error, MOON_ENOMEM, "out of memory");
+    }
+    e->id = f->id;
+    status = moon__script_new(
+        &e->script,
+        &(moon__script_spec){
+            .runtime = s->runtime, .name = f->path, .dir = dir, .memory = s->memory, .budget = s->budget},
+        error);
+    free(dir);
+    body b = {.entry = e, .found = f, .fn = LUA_NOREF};
+    if (status == MOON_OK) status = run_body(&b, error);
+    if (status == MOON_OK && e->model)
+        status = moon__lua_model_name(e->model, f->id.embedded ? f->id.embedded->name : f->path,
+                                      f->id.embedded ? "built in" : "a script");
+    if (status != MOON_OK) {
+        entry_free(e);
+        return status;
+    }
+    e->next = s->entries;
+    s->entries = e;
+    *out = e;
+    return MOON_OK;
+}
+
+static moon_status load(entry **out, scripts *s, const char *name, moon_error *error) {
+    found f = {0};
+    moon__buf_init(&f.file, MOON__SOURCE_MAX);
+    moon_status status = is_path(name) ? find_file(&f, name, error) : find_shipped(&f, s, name, error);
+    entry *e = NULL;
+    if (status == MOON_OK)
+        for (e = s->entries; e && !same(&e->id, &f.id);) e = e->next;
+    if (status == MOON_OK && !e) status = load_new(&e, s, &f, error);
+    found_fini(&f);
+    *out = e;
+    return status;
+}
+
+/* ---- the runtime's side ---- */
+
+static void scripts_free(void *ctx) {
+    scripts *s = ctx;
+    while (s->entries) {
+        entry *e = s->entries;
+        s->entries = e->next;
+        entry_free(e);
+    }
+    free(s);
+}
+
+static moon_status load_model(void *ctx, const char *path, moon__model **out, moon_error *error) {
+    entry *e;
+    moon_status status = load(&e, ctx, path, error);
+    if (status != MOON_OK) return status;
+    if (!e->model)
+        return moon_error_set(error, MOON_EINVAL,
+                              "%s is no model: it returns an agent or a function, not moon.model.script(…)", path);
+    *out = moon__model_ref(e->model);
+    return MOON_OK;
+}
+
+moon_status moon__scripts_attach(moon_runtime *runtime, moon_error *error) {
+    if (moon__runtime_scripts(runtime)) return MOON_OK;
+    scripts *s = calloc(1, sizeof *s);
+    if (!s) return moon_error_set(error, MOON_ENOMEM, "out of memory");
+    s->runtime = runtime;
+    s->memory = MOON__STATE_MEMORY;
+    s->budget = MOON__SLICE_BUDGET;
+    moon__runtime_set_scripts(runtime, s, scripts_free);
+    moon__models_set_loader(moon__runtime_models(runtime), load_model, s);
+    return MOON_OK;
+}
+
+void moon__scripts_limit(moon_runtime *runtime, size_t memory, int64_t instructions) {
+    scripts *s = moon__runtime_scripts(runtime);
+    s->memory = memory ? memory : MOON__STATE_MEMORY;
+    s->budget = instructions ? instructions : MOON__SLICE_BUDGET;
+}
+
+moon_status moon_script_load(moon_runnable **out, moon_runtime *runtime, const char *path, moon_error *error) {
+    if (!out || !runtime || !path || !*path) return moon_error_set(error, MOON_EINVAL, "no script is named");
+    entry *e;
+    moon_status status = moon__scripts_attach(runtime, error);
+    if (status == MOON_OK) status = load(&e, moon__runtime_scripts(runtime), path, error);
+    if (status != MOON_OK) return status;
+    if (!e->runnable)
+        return moon_error_set(error, MOON_EINVAL, "%s is a model, not an agent: give it with --model", path);
+    *out = moon_runnable_ref(e->runnable);
+    return MOON_OK;
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * require: "moonlet" is the module of the host; any other name is a Lua file beneath the script's own folder,
+ * "lib.text" → lib/text.lua. The kernel keeps the path beneath it. A file runs once per state; its globals are the
+ * script's.
+ */
+#include "api.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { NAME_MAX_LENGTH = 200 };
+
+/* "lib.text" → "lib/text.lua"; false if the name has other characters or empty parts. */
+static bool file_name(const char *module, char path[NAME_MAX_LENGTH + 8]) {
+    size_t n = strlen(module);
+    if (n == 0 || n > NAME_MAX_LENGTH || module[0] == '.' || module[n - 1] == '.' || strstr(module, "..")) return false;
+    if (strspn(module, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.") != n) return false;
+    for (size_t i = 0; i < n; i++) path[i] = module[i] == '.' ? '/' : module[i];
+    memcpy(path + n, ".lua", 5);
+    return true;
+}
+
+/* Pushes the module's text. */
+static void push_source(lua_State *L, const char *module, const char *path) {
+    moon__script *script = moon__script_of(L);
+    moon_error error = {0};
+    if (!script->dir) luaL_error(L, "module \"%s\" is not found: a built-in script has no files beside it", module);
+    int dir = open(script->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0) luaL_error(L, "module \"%s\" is not found: %s: %s", module, script->dir, strerror(errno));
+    moon__buf *source = moon__lua_scratch(L, MOON__SOURCE_MAX);
+    moon_status status = moon__source_read(source, dir, path, &error);
+    close(dir);
+    if (status == MOON_ENOTFOUND) luaL_error(L, "module \"%s\" is not found: no file %s/%s", module, script->dir, path);
+    if (status != MOON_OK) luaL_error(L, "module \"%s\": %s", module, error.text);
+    const char *text = source->p ? source->p : "";
+    size_t n = source->len;
+    moon__source_skip(&text, &n);
+    lua_pushlstring(L, text, n);
+}
+
+/* Runs the function at the top as a file's body: its globals are for all, and nothing in it can wait. Meanwhile the
+ * module is marked in the table of the loaded ones, at index 2. */
+static void run_body(lua_State *L, const char *module) {
+    moon__script *script = moon__script_of(L);
+    lua_pushlightuserdata(L, script);
+    lua_setfield(L, 2, module);
+    lua_pushstring(L, module);
+    script->toplevel++;
+    int status = moon__guard_protected(L, 1, 1);
+    script->toplevel--;
+    if (status == LUA_OK) return;
+    lua_pushnil(L);
+    lua_setfield(L, 2, module);
+    lua_error(L);
+}
+
+static int require(lua_State *L) {
+    const char *module = luaL_checkstring(L, 1);
+    char path[NAME_MAX_LENGTH + 8];
+    size_t n;
+    lua_settop(L, 1);
+    lua_getfield(L, LUA_REGISTRYINDEX, "moon.loaded"); /* 2 */
+    if (lua_getfield(L, 2, module) != LUA_TNIL) {
+        if (lua_touserdata(L, 3) == moon__script_of(L)) return luaL_error(L, "module \"%s\" requires itself", module);
+        return 1;
+    }
+    if (!file_name(module, path))
+        return luaL_error(
+            L, "module \"%s\" is not found: no such name (lib.text is the file lib/text.lua beside the script)",
+            module);
+    lua_settop(L, 2);
+    push_source(L, module, path); /* 3 */
+    const char *text = lua_tolstring(L, 3, &n);
+    moon__script *script = moon__script_of(L);
+    const char *name = lua_pushfstring(L, "%s/%s", script->dir, path); /* 4 */
+    if (strcmp(script->dir, ".") == 0 && strchr(script->name, '/') == NULL) name = path;
+    moon__guard_load(L, text, n, name); /* 5 */
+    run_body(L, module);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        lua_pushboolean(L, true);
+    }
+    lua_pushvalue(L, -1);
+    lua_setfield(L, 2, module);
+    return 1;
+}
+
+void moon__lib_require(lua_State *L) {
+    lua_newtable(L);
+    lua_getfield(L, LUA_REGISTRYINDEX, "moon.module");
+    lua_setfield(L, -2, "moonlet");
+    lua_setfield(L, LUA_REGISTRYINDEX, "moon.loaded");
+    lua_pushcfunction(L, require);
+    lua_setglobal(L, "require");
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* Tasks; see task.h for their life. */
+#include "task.h"
+#include "text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void turn(void *ctx);
+
+/* ---- making ---- */
+
+typedef struct making {
+    moon__task *task;
+    const moon__task_spec *spec;
+} making;
+
+static int make(lua_State *L) {
+    making *m = lua_touserdata(L, 1);
+    moon__task *task = m->task;
+    task->co = lua_newthread(L);
+    task->anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    int base = lua_gettop(L);
+    m->spec->prepare(L, task, m->spec->arg);
+    int n = lua_gettop(L) - base;
+    if (!lua_checkstack(task->co, n + 1)) return luaL_error(L, "stack overflow");
+    lua_xmove(L, task->co, n);
+    return 0;
+}
+
+static void link_task(moon__task *task) {
+    moon__script *script = task->script;
+    task->next = script->tasks;
+    if (task->next) task->next->prev = task;
+    script->tasks = task;
+}
+
+static void unlink_task(moon__task *task) {
+    if (task->next) task->next->prev = task->prev;
+    if (task->prev)
+        task->prev->next = task->next;
+    else
+        task->script->tasks = task->next;
+}
+
+moon_status moon__task_new(moon__task **out, const moon__task_spec *spec, moon_error *error) {
+    if (!moon__script_open(spec->script)) return moon_error_set(error, MOON_ECANCELLED, "the runtime has ended");
+    moon__task *task = calloc(1, sizeof *task);
+    if (!task) return moon_error_set(error, MOON_ENOMEM, "out of memory");
+    *task = (moon__task){.ops = spec->ops,
+                         .owner = spec->owner,
+                         .script = moon__script_ref(spec->script),
+                         .run = spec->run,
+                         .call = spec->call,
+                         .anchor = LUA_NOREF,
+                         .globals = LUA_NOREF,
+                         .id = ++spec->script->last_task,
+                         .defer = {.fn = turn, .ctx = task}};
+    moon__buf_init(&task->taken.text, 64 << 20);
+    link_task(task);
+    moon_status status = moon__guard_call(&spec->script->guard, make, &(making){task, spec}, error);
+    if (status != MOON_OK) {
+        moon__task_free(task);
+        return status;
+    }
+    *out = task;
+    return MOON_OK;
+}
+
+/* Lets go of all that Lua holds for it. */
+static void leave_lua(moon__task *task) {
+    moon__script *script = task->script;
+    if (task->ctx) *(moon__task **)task->ctx = NULL;
+    task->ctx = NULL;
+    moon__script_drop(script, task->anchor);
+    moon__script_drop(script, task->globals);
+    task->anchor = task->globals = LUA_NOREF;
+    task->co = NULL;
+}
+
+static void drop_wait(moon__task *task) {
+    moon__wait *wait = task->wait;
+    task->wait = NULL;
+    if (!wait) return;
+    wait->task = NULL;
+    if (wait->done) wait->free(wait);
+}
+
+void moon__task_free(moon__task *task) {
+    moon__script *script = task->script;
+    if (script->runtime) moon__defer_cancel(moon__runtime_loop(script->runtime), &task->defer);
+    leave_lua(task);
+    drop_wait(task);
+    unlink_task(task);
+    moon__buf_fini(&task->taken.text);
+    free(task->taken.stop);
+    free(task);
+    moon__script_unref(script);
+}
+
+/* ---- turning ---- */
+
+void moon__task_start(moon__task *task) {
+    moon__defer_call(moon__runtime_loop(task->script->runtime), &task->defer);
+}
+
+void moon__task_run(moon__task *task) {
+    turn(task);
+}
+
+static int take(lua_State *L) {
+    moon__task *task = lua_touserdata(L, 1);
+    int n = lua_gettop(task->co);
+    luaL_checkstack(L, n, NULL);
+    lua_xmove(task->co, L, n);
+    task->ops->take(L, task, n);
+    return 0;
+}
+
+/* The coroutine has ended: closes what it left open, tells, frees. */
+static void end(moon__task *task, moon__failure *failure) {
+    moon__script *script = task->script;
+    moon__guard *guard = &script->guard;
+    if (!failure || !guard->spent) { /* one that overran its budget is dropped as it is */
+        moon__task *before = script->task;
+        script->task = task;
+        for (unsigned i = 0; i < task->n_through; i++) moon__guard_reset(guard, task->through[i]);
+        moon__guard_reset(guard, task->co);
+        script->task = before;
+    }
+    leave_lua(task);
+    task->ops->end(task, failure, failure == NULL && task->cancelled);
+    if (failure) moon__failure_fini(failure);
+    moon__task_free(task);
+}
+
+static void turn(void *ctx) {
+    moon__task *task = ctx, *before = task->script->task;
+    moon__script *script = task->script;
+    moon__failure failure = {0};
+    int n = 0, args = task->started ? 0 : lua_gettop(task->co) - 1;
+    if (!task->started) moon__log_flush(script, task->run);
+    if (task->cancelled) {
+        end(task, NULL);
+        return;
+    }
+    unsigned blocked = script->blocked;
+    script->task = task;
+    script->blocked = 0;
+    task->started = task->running = true;
+    task->n_through = 0;
+    int status = moon__guard_resume(&script->guard, task->co, args, &n);
+    bool failed = status != LUA_OK && status != LUA_YIELD;
+    if (failed) moon__guard_describe(&script->guard, task->co, status, &failure);
+    if (status == LUA_OK && !task->cancelled && moon__guard_call(&script->guard, take, task, &failure.error) != MOON_OK)
+        failed = true;
+    task->running = false;
+    script->task = before;
+    script->blocked = blocked;
+    if (status == LUA_YIELD && !task->cancelled) {
+        task->wait->start(task->wait); /* only a wait yields to the host; see coroutine.c */
+        return;
+    }
+    if (status == LUA_YIELD) task->wait->done = true; /* cancelled before it began */
+    end(task, failed ? &failure : NULL);
+}
+
+void moon__task_cancel(moon__task *task) {
+    if (task->cancelled) return;
+    task->cancelled = true;
+    if (task->running) return; /* Lua called the host back: seen when it has been left */
+    if (task->wait && !task->wait->done)
+        task->wait->cancel(task->wait);
+    else
+        moon__task_start(task);
+}
+
+/* ---- waiting ---- */
+
+uintptr_t *moon__task_mark(lua_State *co) {
+    return (uintptr_t *)lua_getextraspace(co);
+}
+
+void moon__wait_done(moon__wait *wait) {
+    wait->done = true;
+    if (wait->task)
+        moon__task_start(wait->task);
+    else
+        wait->free(wait);
+}
+
+void moon__task_check_wait(lua_State *L, const char *what) {
+    moon__script *script = moon__script_of(L);
+    moon__task *task = script->task;
+    if (!task || script->toplevel || task->ops->no_wait)
+        luaL_error(L, "%s %s", what,
+                   task && !script->toplevel ? task->ops->no_wait
+                                             : "cannot wait here: a file's body only describes; wait in a run");
+    if (script->blocked || !lua_isyieldable(L))
+        luaL_error(
+            L,
+            "%s cannot wait here (in a sort comparator, gsub function, metamethod, or a __close of a run that ended)",
+            what);
+}
+
+static int awaited(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    moon__task *task = moon__script_of(L)->task;
+    moon__wait *wait = task->wait;
+    int n = wait->push(L, wait); /* if it raises, the wait goes with the task */
+    drop_wait(task);
+    return n;
+}
+
+int moon__task_await(lua_State *L, moon__wait *wait) {
+    moon__task *task = moon__script_of(L)->task;
+    drop_wait(task); /* one whose push raised, and was caught */
+    task->wait = wait;
+    task->n_through = 0;
+    wait->task = task;
+    return lua_yieldk(L, 0, 0, awaited);
+}
+
+/* ---- results ---- */
+
+static char *copy_stop(lua_State *L, int index) {
+    if (!lua_istable(L, index)) return NULL;
+    lua_pushliteral(L, "stop");
+    char *stop = lua_rawget(L, index) == LUA_TSTRING ? moon__strdup(lua_tostring(L, -1)) : NULL;
+    lua_pop(L, 1);
+    return stop;
+}
+
+void moon__task_take(lua_State *L, moon__task *task, int n) {
+    moon__taken *taken = &task->taken;
+    int first = lua_gettop(L) - n + 1;
+    size_t length;
+    const char *text;
+    if (n >= 2 && (lua_isnil(L, first) || (lua_isboolean(L, first) && !lua_toboolean(L, first))) &&
+        !lua_isnil(L, first + 1)) {
+        taken->kind = MOON__REFUSED;
+        taken->stop = copy_stop(L, first + 1);
+        text = moon__lua_text(L, first + 1);
+        moon__lua_add_text(&taken->text, text, strlen(text));
+    } else if (n == 0 || lua_isnil(L, first)) {
+        taken->kind = MOON__TEXT;
+    } else if (lua_type(L, first) == LUA_TSTRING) {
+        taken->kind = MOON__TEXT;
+        text = lua_tolstring(L, first, &length);
+        moon__lua_add_text(&taken->text, text, length);
+    } else {
+        char why[256];
+        taken->kind = MOON__JSON;
+        moon__buf *json = moon__lua_scratch(L, MOON__JSON_MAX);
+        if (!moon__lua_write(L, first, json, why)) luaL_error(L, "the result cannot be written as JSON: %s", why);
+        moon__buf_add(&taken->text, json->p, json->len);
+    }
+    if (taken->text.status != MOON_OK) luaL_error(L, "the result is too long");
+}
+
+char *moon__failure_text(const moon__failure *failure, bool trace) {
+    moon__buf buf;
+    moon__buf_init(&buf, 8192);
+    if (failure->error.where[0]) moon__buf_printf(&buf, "%s: ", failure->error.where);
+    moon__buf_str(&buf, failure->error.text);
+    if (trace && failure->trace) moon__buf_printf(&buf, "\n%s", failure->trace);
+    char *text = moon__buf_take(&buf);
+    moon__buf_fini(&buf);
+    return text;
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tool calls of one message: check → policy → run → result, for each, in call order.
+ *
+ * Order. Calls are started in the order the model wrote them. Neighbours that only read run side by side, up to a cap;
+ * any other call waits until all before it have ended and runs alone. Results are kept by place, so that the model gets
+ * them in call order whatever finished first.
+ *
+ * What can be wrong with a call (no such tool, arguments that do not fit, refused by policy) is a result that the model
+ * reads. Two things end the run instead: too many malformed calls in a row, and the same call made again after it gave
+ * the same result three times.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime.h"
+#include "text.h"
+
+enum { MALFORMED_MAX = 8, SAME_MAX = 3, NAME_SHOWN = 80, CALLS_MAX = 128 };
+
+typedef enum slot_state { READY, ASKED, ALLOWED, RUNNING, OVER } slot_state;
+
+typedef struct slot {
+    moon__calls *set;
+    char id[24];    /* ours: unique in the run */
+    char *model_id; /* the model's */
+    char *name, *args;
+    size_t args_length;
+    const moon__tool_entry *entry;
+    moon_json *json;
+    uint64_t signature; /* of tool and arguments */
+    slot_state state;
+    moon_call *call;
+    char *text;
+    size_t length;
+    bool ok, ran, is_json, denied;
+} slot;
+
+struct moon__calls {
+    moon__calls_options o;
+    slot *slots;
+    size_t n, next; /* next: the first that was not started */
+    unsigned running;
+    bool alone; /* what runs must not have company */
+    unsigned malformed;
+    uint64_t last_signature, last_result;
+    unsigned same; /* how many times in a row the last call gave the last result */
+    moon__defer finish;
+};
+
+/* ---- slots ---- */
+
+static void free_slots(moon__calls *calls) {
+    for (size_t i = 0; i < calls->n; i++) {
+        slot *s = &calls->slots[i];
+        free(s->model_id);
+        free(s->name);
+        free(s->args);
+        free(s->text);
+        moon__json_free(s->json);
+    }
+    free(calls->slots);
+    calls->slots = NULL;
+    calls->n = calls->next = 0;
+}
+
+static void over(slot *s, const char *text, size_t n, bool ok) {
+    s->state = OVER;
+    s->ok = ok;
+    free(s->text);
+    s->text = moon__strndup(text, n);
+    s->length = s->text ? n : 0;
+}
+
+static moon__jw begin_event(moon__buf *body, const slot *s) {
+    moon__jw w;
+    moon__buf_init(body, 128 << 20);
+    moon__jw_init(&w, body);
+    moon__jw_object(&w, NULL);
+    moon__jw_str(&w, "call", s->id, SIZE_MAX);
+    moon__jw_str(&w, "tool", s->name, SIZE_MAX);
+    return w;
+}
+
+/* Printed anew rather than copied: an event is one line, and the model may have written several. */
+static void write_arguments(moon__jw *w, const slot *s) {
+    moon__buf json;
+    moon__buf_init(&json, 64 << 20);
+    if (s->json) moon__json_print(&json, s->json);
+    if (json.len && !json.status)
+        moon__jw_raw(w, "arguments", json.p, json.len);
+    else
+        moon__jw_str(w, "arguments", s->args, s->args_length);
+    moon__buf_fini(&json);
+}
+
+static void tell(slot *s, moon_event_type type) {
+    moon_run *run = s->set->o.run;
+    moon__buf body;
+    if (!moon__run_wants(run, type)) {
+        moon__run_event(run, type, NULL);
+        return;
+    }
+    moon__jw w = begin_event(&body, s);
+    if (type == MOON_EVENT_TOOL_RESULT) {
+        moon__jw_bool(&w, "ok", s->ok);
+        moon__jw_str(&w, "text", s->text ? s->text : "", s->length);
+    } else {
+        moon__jw_str(&w, "model_call", s->model_id, SIZE_MAX);
+        write_arguments(&w, s);
+    }
+    moon__jw_end(&w);
+    moon__run_event(run, type, &body);
+    moon__buf_fini(&body);
+}
+
+static void tell_decision(slot *s, bool allow, const char *why) {
+    moon__buf body;
+    moon__jw w = begin_event(&body, s);
+    moon__jw_bool(&w, "allow", allow);
+    if (why) moon__jw_str(&w, "why", why, SIZE_MAX);
+    moon__jw_end(&w);
+    moon__run_event(s->set->o.run, MOON_EVENT_APPROVAL_GIVEN, &body);
+    moon__buf_fini(&body);
+}
+
+/* ---- checking ---- */
+
+static const moon__tool_entry *look_up(const moon__calls *calls, const char *name) {
+    if (calls->o.agent) return moon__agent_tool(calls->o.agent, name);
+    return moon__tools_find(calls->o.run->runtime->tools, name);
+}
+
+static void explain_unknown(const moon__calls *calls, const char *name, moon__buf *why) {
+    const char *near = moon__tools_nearest(calls->o.run->runtime->tools, name);
+    moon__buf_printf(why, "there is no tool named \"%.*s\".", NAME_SHOWN, name);
+    if (near && look_up(calls, near)) moon__buf_printf(why, " Did you mean %s?", near);
+    if (!calls->o.agent) return;
+    moon__buf_str(why, " The tools are:");
+    for (size_t i = 0; i < calls->o.agent->n_tools && i < 60; i++)
+        moon__buf_printf(why, "%s %s", i ? "," : "", calls->o.agent->tools[i]->tool->name);
+}
+
+static uint64_t sign(const slot *s) {
+    moon__buf text;
+    moon__buf_init(&text, 4 << 20);
+    moon__buf_str(&text, s->name);
+    moon__buf_char(&text, 0);
+    if (s->json)
+        moon__json_print_canonical(&text, s->json);
+    else
+        moon__buf_add(&text, s->args, s->args_length);
+    uint64_t hash = moon_hash(text.p, text.len);
+    moon__buf_fini(&text);
+    return hash;
+}
+
+/* Finds the tool and checks the arguments; a slot with a mistake is over. */
+static void check(slot *s) {
+    moon__calls *calls = s->set;
+    moon__buf why;
+    moon__buf_init(&why, 64 << 10);
+    s->entry = look_up(calls, s->name);
+    if (!s->entry)
+        explain_unknown(calls, s->name, &why);
+    else if (moon__tool_check(s->entry, s->args, s->args_length, &s->json, &why) && !why.len)
+        moon__buf_str(&why, "no memory to check the arguments");
+    s->signature = sign(s);
+    if (why.len) {
+        over(s, why.p, why.len, false);
+        calls->malformed++;
+    } else if (!why.status)
+        calls->malformed = 0;
+    moon__buf_fini(&why);
+}
+
+/* Keeps count of equal calls with equal results, and tells the model at the third. */
+static void compare(slot *s) {
+    moon__calls *calls = s->set;
+    uint64_t result = moon_hash(s->text, s->length);
+    bool same = calls->same && s->signature == calls->last_signature && result == calls->last_result;
+    calls->same = same ? calls->same + 1 : 1;
+    calls->last_signature = s->signature;
+    calls->last_result = result;
+    if (calls->same != SAME_MAX) return;
+    moon__buf text;
+    moon__buf_init(&text, s->length + 400);
+    moon__buf_add(&text, s->text, s->length);
+    moon__buf_printf(
+        &text,
+        "\n[this is the third time in a row that %s was called with these arguments and gave this result; do "
+        "something else: the same call once more ends the run]",
+        s->name);
+    over(s, text.p, text.len, s->ok);
+    moon__buf_fini(&text);
+}
+
+/* ---- running ---- */
+
+static void pump(moon__calls *calls);
+
+static void settle(slot *s) {
+    compare(s);
+    tell(s, MOON_EVENT_TOOL_RESULT);
+}
+
+static void on_call_done(void *ctx, const moon__call_result *result) {
+    slot *s = ctx;
+    moon__calls *calls = s->set;
+    s->call = NULL;
+    s->ran = true;
+    s->is_json = result->json;
+    over(s, result->text, result->length, result->ok);
+    if (!s->text) s->ok = false;
+    calls->running--;
+    calls->alone = false;
+    settle(s);
+    pump(calls);
+}
+
+static void on_progress(void *ctx, const char *text) {
+    slot *s = ctx;
+    moon_run *run = s->set->o.run;
+    if (!moon__run_wants(run, MOON_EVENT_TOOL_PROGRESS)) return;
+    moon__buf body;
+    moon__jw w = begin_event(&body, s);
+    moon__jw_str(&w, "text", text, SIZE_MAX);
+    moon__jw_end(&w);
+    moon__run_event(run, MOON_EVENT_TOOL_PROGRESS, &body);
+    moon__buf_fini(&body);
+}
+
+static void launch(slot *s) {
+    moon__calls *calls = s->set;
+    moon_run *run = calls->o.run;
+    moon__call_options options = {.entry = s->entry,
+                                  .args = s->json,
+                                  .loop = run->runtime->loop,
+                                  .pool = run->runtime->pool,
+                                  .scratch = run->tree->scratch,
+                                  .owner = run,
+                                  .progress = run->tree->journal.live ? on_progress : NULL,
+                                  .done = on_call_done,
+                                  .ctx = s};
+    moon_error error = {0};
+    tell(s, MOON_EVENT_TOOL_INTENT);
+    s->json = NULL; /* the call owns them now */
+    s->state = RUNNING;
+    calls->running++;
+    calls->alone = !(s->entry->tool->effects & MOON_READ_ONLY);
+    if (moon__call_start(&s->call, &options, &error)) {
+        calls->running--;
+        calls->alone = false;
+        over(s, error.text, strlen(error.text), false);
+        settle(s);
+    }
+}
+
+static void deny(slot *s, const char *why) {
+    moon__buf text;
+    moon__buf_init(&text, 8192);
+    moon__buf_printf(&text, "%s was refused%s%.4000s. Do not try it again; go on without it.", s->name,
+                     why ? ": " : " by policy", why ? why : "");
+    s->denied = true;
+    over(s, text.p, text.len, false);
+    moon__buf_fini(&text);
+    settle(s);
+}
+
+static void stop_with(moon__calls *calls, moon_stop why, const char *format, const char *name) {
+    char text[300];
+    snprintf(text, sizeof text, format, name);
+    moon__run_stop(calls->o.run, why, text);
+}
+
+/* Asks policy; false when the call has to wait or is not to be run. */
+static bool permitted(slot *s) {
+    moon__calls *calls = s->set;
+    switch (moon__policy(calls->o.run, calls->o.policy, s->entry->tool, s->json)) {
+    case MOON_ALLOW: return true;
+    case MOON_DENY: deny(s, NULL); return false;
+    case MOON_ASK: break;
+    }
+    if (!calls->o.run->tree->can_ask) {
+        stop_with(calls, MOON_STOP_APPROVAL, "%s changes things and nobody is there to allow it", s->name);
+        return false;
+    }
+    s->state = ASKED;
+    tell(s, MOON_EVENT_APPROVAL_ASKED);
+    return false;
+}
+
+/* One attempt to start the slot that is next. False: nothing more can be started now. */
+static bool advance(moon__calls *calls) {
+    slot *s = &calls->slots[calls->next];
+    if (s->state == OVER) {
+        calls->next++;
+        return true;
+    }
+    if (s->state == ASKED) return false;
+    bool reads = (s->entry->tool->effects & MOON_READ_ONLY) != 0;
+    if (calls->running && (!reads || calls->alone || calls->running >= calls->o.parallel)) return false;
+    if (calls->same >= SAME_MAX && s->signature == calls->last_signature) {
+        stop_with(calls, MOON_STOP_REPEATED,
+                  "%s was called again with the same arguments after it gave the same result three times", s->name);
+        return false;
+    }
+    if (calls->o.plan && s->entry->tool != &moon__plan_tool && !moon__plan_written(calls->o.run)) {
+        static const char text[] = "write your plan first: call the tool plan with the steps you are going to take";
+        over(s, text, sizeof text - 1, false);
+        settle(s);
+        return true;
+    }
+    if (s->state == READY && !permitted(s)) return s->state == OVER;
+    launch(s);
+    calls->next++;
+    return true;
+}
+
+static void pump(moon__calls *calls) {
+    while (!calls->o.run->stopping && calls->next < calls->n && advance(calls)) {
+    }
+    bool all = calls->next == calls->n || calls->o.run->stopping;
+    if (all && !calls->running) moon__defer_call(calls->o.run->runtime->loop, &calls->finish);
+}
+
+static void finish(void *ctx) {
+    moon__calls *calls = ctx;
+    calls->o.done(calls->o.ctx);
+}
+
+/* ---- for react.c and single.c ---- */
+
+moon_status moon__calls_new(moon__calls **out, const moon__calls_options *options, moon_error *error) {
+    moon__calls *calls = calloc(1, sizeof *calls);
+    if (!calls) return moon_error_set(error, MOON_ENOMEM, "no memory for tool calls");
+    calls->o = *options;
+    calls->finish = (moon__defer){.fn = finish, .ctx = calls};
+    *out = calls;
+    return MOON_OK;
+}
+
+void moon__calls_free(moon__calls *calls) {
+    if (!calls) return;
+    moon__defer_cancel(calls->o.run->runtime->loop, &calls->finish);
+    free_slots(calls);
+    free(calls);
+}
+
+static bool copy_use(moon__calls *calls, slot *s, const moon_tool_use *use) {
+    s->set = calls;
+    snprintf(s->id, sizeof s->id, "c%u", ++calls->o.run->tree->next_call);
+    s->model_id = moon__strdup(use->id);
+    s->name = moon__strdup(use->name);
+    s->args = moon__strndup(use->arguments, use->arguments_length);
+    s->args_length = use->arguments_length;
+    return s->model_id && s->name && s->args;
+}
+
+moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, size_t n, moon_error *error) {
+    free_slots(calls);
+    if (n > CALLS_MAX)
+        return moon_error_set(error, MOON_ELIMIT, "the model made %zu tool calls at once; at most %d", n, CALLS_MAX);
+    calls->slots = calloc(n + 1, sizeof *calls->slots);
+    if (!calls->slots) return moon_error_set(error, MOON_ENOMEM, "no memory for tool calls");
+    calls->n = n;
+    for (size_t i = 0; i < n; i++)
+        if (!copy_use(calls, &calls->slots[i], &uses[i]))
+            return moon_error_set(error, MOON_ENOMEM, "no memory for tool calls");
+    for (size_t i = 0; i < n; i++) {
+        slot *s = &calls->slots[i];
+        check(s);
+        if (s->state == OVER) {
+            tell(s, MOON_EVENT_TOOL_INTENT);
+            tell(s, MOON_EVENT_TOOL_RESULT);
+        }
+    }
+    if (calls->o.agent && calls->malformed >= MALFORMED_MAX)
+        stop_with(calls, MOON_STOP_MALFORMED,
+                  "the model made too many malformed calls in a row, the last one of \"%.80s\"",
+                  calls->slots[n - 1].name);
+    else
+        pump(calls);
+    return MOON_OK;
+}
+
+void moon__calls_cancel(moon__calls *calls) {
+    for (size_t i = 0; i < calls->n; i++) {
+        slot *s = &calls->slots[i];
+        if (s->state == RUNNING && s->call) moon__call_cancel(s->call);
+    }
+    if (!calls->running) moon__defer_call(calls->o.run->runtime->loop, &calls->finish);
+}
+
+size_t moon__calls_count(const moon__calls *calls) {
+    return calls->n;
+}
+
+moon__outcome moon__calls_outcome(const moon__calls *calls, size_t index) {
+    const slot *s = &calls->slots[index];
+    return (moon__outcome){.id = s->model_id,
+                           .text = s->text ? s->text : "no memory for the result",
+                           .length = s->text ? s->length : 24,
+                           .ok = s->ok,
+                           .ran = s->ran,
+                           .json = s->is_json,
+                           .denied = s->denied};
+}
+
+moon_status moon__calls_decide(moon__calls *calls, const char *call, bool allow, const char *why, moon_error *error) {
+    for (size_t i = 0; i < calls->n; i++) {
+        slot *s = &calls->slots[i];
+        if (s->state != ASKED || strcmp(s->id, call) != 0) continue;
+        tell_decision(s, allow, why);
+        if (allow)
+            s->state = ALLOWED;
+        else
+            deny(s, why && *why ? why : "the user said no");
+        pump(calls);
+        return MOON_OK;
+    }
+    return moon_error_set(error, MOON_ENOTFOUND, "no call %s waits for an answer", call);
+}

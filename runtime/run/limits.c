@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Limits. Each run has its own, and uses up those of every run above it; a limit is checked before what it limits is
+ * begun, and "nothing left" always means stop. -1 stands for "not given", so that a 0 that somebody computed stays a 0.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "runtime.h"
+#include "text.h"
+
+static void smaller(int64_t *a, int64_t b) {
+    if (b >= 0 && (*a < 0 || b < *a)) *a = b;
+}
+
+void moon__limits_tighten(moon_limits *limits, const moon_limits *other) {
+    smaller(&limits->steps, other->steps);
+    smaller(&limits->tool_calls, other->tool_calls);
+    smaller(&limits->seconds, other->seconds);
+    smaller(&limits->tokens, other->tokens);
+    if (other->usd >= 0 && (limits->usd < 0 || other->usd < limits->usd)) limits->usd = other->usd;
+}
+
+moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error) {
+    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "usd", NULL};
+    *limits = MOON_LIMITS_NONE;
+    int64_t *const places[] = {&limits->steps, &limits->tool_calls, &limits->seconds, &limits->tokens};
+    if (moon_json_type(json) != MOON_JSON_OBJECT)
+        return moon_error_set(error, MOON_EINVAL, "limits must be a table such as { steps = 20, seconds = 300 }");
+    for (const moon_json *m = moon_json_first(json); m; m = moon_json_next(m)) {
+        const char *name = moon_json_name(m);
+        size_t i = 0;
+        double number = 0;
+        while (names[i] && strcmp(names[i], name)) i++;
+        if (!names[i]) {
+            const char *near = moon__nearest(name, names);
+            return moon_error_set(error, MOON_EINVAL,
+                                  "there is no limit \"%s\"%s%s%s; limits are steps, tool_calls, seconds, tokens, usd",
+                                  name, near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
+        }
+        if (!moon_json_num(m, &number) || number < 0 || !isfinite(number))
+            return moon_error_set(error, MOON_EINVAL, "limit %s must be a number from 0 up", name);
+        if (i == 4)
+            limits->usd = number;
+        else if (!moon_json_int(m, places[i]))
+            return moon_error_set(error, MOON_EINVAL, "limit %s must be a whole number", name);
+    }
+    return MOON_OK;
+}
+
+/* Says which run of the tree a limit belongs to, where that is not the run itself. */
+static bool refuse(const moon_run *run, const moon_run *holder, moon_stop stop, moon_stop *why, moon__buf *text,
+                   const char *what, double limit) {
+    *why = stop;
+    moon__buf_printf(text, "the limit of %.6g %s%s%s is reached", limit, what, holder == run ? "" : " of ",
+                     holder == run ? "" : holder->runnable->name);
+    return false;
+}
+
+bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text) {
+    for (const moon_run *r = run; r; r = r->parent) {
+        const moon_limits *l = &r->limits;
+        int64_t tokens = r->usage.input_tokens + r->usage.output_tokens;
+        if (l->seconds == 0) return refuse(run, r, MOON_STOP_SECONDS, why, text, "seconds", 0);
+        if (l->steps >= 0 && r->usage.steps >= l->steps)
+            return refuse(run, r, MOON_STOP_STEPS, why, text, "steps", (double)l->steps);
+        if (l->tokens >= 0 && tokens >= l->tokens)
+            return refuse(run, r, MOON_STOP_TOKENS, why, text, "tokens", (double)l->tokens);
+        if (l->usd >= 0 && r->usage.usd >= l->usd) return refuse(run, r, MOON_STOP_USD, why, text, "USD", l->usd);
+    }
+    for (moon_run *r = run; r; r = r->parent) r->usage.steps++;
+    return true;
+}
+
+bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *text) {
+    for (const moon_run *r = run; r; r = r->parent)
+        if (r->limits.tool_calls >= 0 && n > r->limits.tool_calls - r->usage.tool_calls)
+            return refuse(run, r, MOON_STOP_TOOL_CALLS, why, text, "tool calls", (double)r->limits.tool_calls);
+    for (moon_run *r = run; r; r = r->parent) r->usage.tool_calls += n;
+    return true;
+}
+
+void moon__limits_use(moon_run *run, const moon_usage *usage) {
+    for (moon_run *r = run; r; r = r->parent) {
+        r->usage.input_tokens += usage->input_tokens;
+        r->usage.cached_tokens += usage->cached_tokens;
+        r->usage.output_tokens += usage->output_tokens;
+        r->usage.reasoning_tokens += usage->reasoning_tokens;
+        if (usage->usd > 0) r->usage.usd += usage->usd;
+    }
+}

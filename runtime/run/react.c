@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The agent's loop: ask the model → run the tool calls of its answer → give it the results → ask again, until an answer
+ * has none. Each round is a step.
+ *
+ *   start ──► step ──► asking ──► answer has calls ──► calling ──► step …
+ *               │         │              │
+ *               │         │              └─ no calls: the final answer (checked against the output schema, asked again
+ * if it does │         │                 not fit) ──► finished │         └─ provider gave up ──► finished └─ a limit is
+ * reached ──► finished, without a request
+ *
+ * A stop (cancel, deadline, limit of a parent, refusal) may come in any state: what is under way is ended, then the run
+ * finishes with the stop's reason. What the answer contains decides, never its finish reason: tool calls are run even
+ * if the reason says "stop". Only an answer that was cut ("length", "content_filter") is not taken for one.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime.h"
+#include "text.h"
+
+enum { REPAIRS_MAX = 2 };
+
+typedef struct react {
+    moon_run *run;
+    const moon__agent *agent;
+    moon__chat *chat;
+    moon__calls *calls;
+    bool asking, calling;
+    unsigned lane, repairs;
+    int64_t step_started_us;
+    moon__defer next; /* the next step, or the end */
+    char *last_text;  /* the last text the model wrote; kept for a run that a limit ends */
+    size_t last_length;
+} react;
+
+/* ---- the end ---- */
+
+/* Runs from the loop, because an end may come from within a callback of the chat or the calls that are freed here. */
+static void clean_up(void *ctx) {
+    react *r = ctx;
+    moon_run *run = r->run;
+    moon__model *model = moon__model_ref(r->chat->model);
+    model->ops->close(r->chat);
+    moon__model_unref(model);
+    moon__calls_free(r->calls);
+    free(r->last_text);
+    free(r);
+    moon_run_unref(run);
+}
+
+static void finish(react *r, moon_stop stop, const char *text, size_t length, const char *error) {
+    moon_run *run = r->run;
+    run->state = NULL;
+    if (text)
+        moon__run_finish(run, stop, text, length, error);
+    else
+        moon__run_finish(run, stop, r->last_text, r->last_length, error);
+    r->next.fn = clean_up;
+    moon__defer_call(run->runtime->loop, &r->next);
+}
+
+static void keep_text(react *r, const char *text, size_t length) {
+    if (!length) return;
+    free(r->last_text);
+    r->last_text = moon__strndup(text, length);
+    r->last_length = r->last_text ? length : 0;
+}
+
+/* ---- events ---- */
+
+static void tell_step(react *r) {
+    moon__buf body;
+    moon__buf_init(&body, 4096);
+    moon__buf_printf(&body, "{\"step\":%lld,\"model\":", (long long)r->run->usage.steps);
+    moon__buf_quoted(&body, r->chat->model->name, SIZE_MAX);
+    moon__buf_char(&body, '}');
+    moon__run_event(r->run, MOON_EVENT_STEP_STARTED, NULL);
+    moon__run_event(r->run, MOON_EVENT_MODEL_REQUEST, &body);
+    moon__buf_fini(&body);
+}
+
+static void on_delta(void *ctx, moon__delta kind, const char *text, size_t n) {
+    static const char *const kinds[] = {"text", "reasoning", "call"};
+    react *r = ctx;
+    moon__buf body;
+    moon__buf_init(&body, 32 << 20);
+    moon__buf_printf(&body, "{\"kind\":\"%s\",\"text\":", kinds[kind]);
+    moon__buf_quoted(&body, text, n);
+    moon__buf_char(&body, '}');
+    moon__run_event(r->run, MOON_EVENT_MODEL_DELTA, &body);
+    moon__buf_fini(&body);
+}
+
+static void on_retry(void *ctx, int attempt, int64_t wait_ms, const moon_error *why) {
+    react *r = ctx;
+    moon__buf body;
+    moon__jw w;
+    moon__buf_init(&body, 8192);
+    moon__jw_init(&w, &body);
+    moon__jw_object(&w, NULL);
+    moon__jw_int(&w, "attempt", attempt);
+    moon__jw_int(&w, "wait_ms", wait_ms);
+    moon__jw_str(&w, "error", why->text, SIZE_MAX);
+    moon__jw_end(&w);
+    moon__run_event(r->run, MOON_EVENT_MODEL_RETRY, &body);
+    moon__buf_fini(&body);
+}
+
+static void write_answer(moon__jw *w, const moon__answer *answer) {
+    moon__jw_str(w, "text", answer->text, answer->text_length);
+    if (answer->reasoning_length) moon__jw_str(w, "reasoning", answer->reasoning, answer->reasoning_length);
+    moon__jw_array(w, "tool_calls");
+    for (size_t i = 0; i < answer->n_calls; i++) {
+        const moon_tool_use *use = &answer->calls[i];
+        moon__jw_object(w, NULL);
+        moon__jw_str(w, "id", use->id, SIZE_MAX);
+        moon__jw_str(w, "name", use->name, SIZE_MAX);
+        moon__jw_str(w, "arguments", use->arguments, use->arguments_length);
+        moon__jw_end(w);
+    }
+    moon__jw_end(w);
+    moon__jw_str(w, "finish", answer->finish, SIZE_MAX);
+    moon__jw_str(w, "model", answer->model, SIZE_MAX);
+    moon__usage_write(w, "usage", &answer->usage);
+}
+
+static void tell_answer(react *r, const moon__answer *answer) {
+    if (!moon__run_wants(r->run, MOON_EVENT_MODEL_RESPONSE)) {
+        moon__run_event(r->run, MOON_EVENT_MODEL_RESPONSE, NULL);
+        return;
+    }
+    moon__buf body;
+    moon__jw w;
+    moon__buf_init(&body, 256 << 20);
+    moon__jw_init(&w, &body);
+    moon__jw_object(&w, NULL);
+    moon__jw_int(&w, "step", r->run->usage.steps);
+    write_answer(&w, answer);
+    moon__jw_int(&w, "wall_ms", (moon__loop_now(r->run->runtime->loop) - r->step_started_us) / 1000);
+    moon__jw_end(&w);
+    moon__run_event(r->run, MOON_EVENT_MODEL_RESPONSE, &body);
+    moon__buf_fini(&body);
+}
+
+/* ---- a step ---- */
+
+static moon_status append(react *r, const moon_message *message, moon_error *error) {
+    return r->chat->model->ops->append(r->chat, message, error);
+}
+
+static void fail(react *r, const moon_error *error) {
+    finish(r, MOON_STOP_FAILED, NULL, 0, error->text);
+}
+
+static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error);
+
+static void step(void *ctx) {
+    react *r = ctx;
+    moon_run *run = r->run;
+    moon_stop why;
+    moon__buf text;
+    moon__buf_init(&text, 1024);
+    if (run->stopping)
+        finish(r, run->stop_why, NULL, 0, NULL);
+    else if (!moon__limits_step(run, &why, &text))
+        finish(r, why, NULL, 0, text.p);
+    else {
+        moon_error error = {0};
+        moon__ask ask = {.lane = r->lane,
+                         .deltas = run->tree->journal.live,
+                         .delta = on_delta,
+                         .retry = on_retry,
+                         .done = on_answer,
+                         .ctx = r};
+        r->step_started_us = moon__loop_now(run->runtime->loop);
+        tell_step(r);
+        r->asking = true;
+        if (r->chat->model->ops->ask(r->chat, &ask, &error)) {
+            r->asking = false;
+            fail(r, &error);
+        }
+    }
+    moon__buf_fini(&text);
+}
+
+static void go_on(react *r) {
+    moon__defer_call(r->run->runtime->loop, &r->next);
+}
+
+/* ---- the final answer ---- */
+
+/* JSON as models write it: maybe inside a Markdown fence. */
+static void unfence(const char **text, size_t *n) {
+    const char *p = *text, *end = p + *n;
+    while (p < end && strchr(" \t\r\n", *p)) p++;
+    while (end > p && strchr(" \t\r\n", end[-1])) end--;
+    if (end - p > 6 && !memcmp(p, "```", 3) && !memcmp(end - 3, "```", 3)) {
+        const char *line = memchr(p, '\n', (size_t)(end - p));
+        if (line && line < end - 3) p = line + 1, end -= 3;
+    }
+    *text = p;
+    *n = (size_t)(end - p);
+}
+
+/* Says in *why what is wrong; on success *out holds the compact JSON. */
+static moon_status check_output(const moon__agent *agent, const char *text, size_t n, moon__buf *out, moon__buf *why) {
+    moon_json *value = NULL;
+    moon_error error = {0};
+    unfence(&text, &n);
+    moon_status status = moon__json_parse(&value, text, n, 0, &error);
+    if (status)
+        moon__buf_printf(why, "it is not JSON: %s", error.text);
+    else
+        status = moon__schema_check(agent->output, value, why);
+    if (!status) moon__json_print(out, value);
+    moon__json_free(value);
+    return status ? status : out->status;
+}
+
+static void finish_with(react *r, const moon__answer *answer) {
+    if (!r->agent->output) {
+        finish(r, MOON_STOP_DONE, answer->text, answer->text_length, NULL);
+        return;
+    }
+    moon__buf out, why, message;
+    moon_error error = {0};
+    moon__buf_init(&out, 64 << 20);
+    moon__buf_init(&why, 8192);
+    moon__buf_init(&message, 16384);
+    if (!check_output(r->agent, answer->text, answer->text_length, &out, &why))
+        finish(r, MOON_STOP_DONE, out.p, out.len, NULL);
+    else if (r->repairs == REPAIRS_MAX) {
+        moon__buf_printf(&message, "the answer does not fit the output schema: %s", why.p ? why.p : "");
+        finish(r, MOON_STOP_SCHEMA, answer->text, answer->text_length, message.p);
+    } else {
+        moon_message said = {.role = MOON_ASSISTANT, .text = answer->text, .text_length = answer->text_length};
+        moon__buf_printf(
+            &message, "Your answer does not fit the required JSON Schema:\n%s\nAnswer again with the JSON value alone.",
+            why.p ? why.p : "");
+        moon_message again = {.role = MOON_USER, .text = message.p, .text_length = message.len};
+        r->repairs++;
+        if (append(r, &said, &error) || append(r, &again, &error))
+            fail(r, &error);
+        else
+            go_on(r);
+    }
+    moon__buf_fini(&out);
+    moon__buf_fini(&why);
+    moon__buf_fini(&message);
+}
+
+/* ---- an answer ---- */
+
+static void call_tools(react *r, const moon__answer *answer) {
+    moon_message message = {.role = MOON_ASSISTANT,
+                            .text = answer->text,
+                            .text_length = answer->text_length,
+                            .calls = answer->calls,
+                            .n_calls = answer->n_calls,
+                            .reasoning = answer->reasoning_length ? answer->reasoning : NULL,
+                            .reasoning_length = answer->reasoning_length};
+    moon_error error = {0};
+    moon_stop why;
+    moon__buf text;
+    moon__buf_init(&text, 1024);
+    if (!moon__limits_calls(r->run, (int64_t)answer->n_calls, &why, &text))
+        finish(r, why, NULL, 0, text.p);
+    else if (append(r, &message, &error))
+        fail(r, &error);
+    else {
+        r->calling = true;
+        moon_run *run = r->run;
+        if (moon__calls_begin(r->calls, answer->calls, answer->n_calls, &error) && !run->stopping) {
+            r->calling = false;
+            fail(r, &error);
+        }
+    }
+    moon__buf_fini(&text);
+}
+
+static const char *cut_short(const moon__answer *answer) {
+    if (answer->n_calls) return NULL;
+    if (!strcmp(answer->finish, "length"))
+        return "the answer was cut at the model's output limit (raise max_output_tokens)";
+    if (!strcmp(answer->finish, "content_filter")) return "the provider's content filter cut the answer";
+    if (!answer->text_length) return "the model gave an empty answer";
+    return NULL;
+}
+
+static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error) {
+    react *r = ctx;
+    r->asking = false;
+    if (status) {
+        bool provider = status == MOON_ENET || status == MOON_EPROVIDER;
+        finish(r, provider ? MOON_STOP_PROVIDER : MOON_STOP_FAILED, NULL, 0, error->text);
+        return;
+    }
+    moon__limits_use(r->run, &answer->usage);
+    tell_answer(r, answer);
+    const char *cut = cut_short(answer);
+    if (r->run->limits.usd >= 0 && answer->usage.usd < 0)
+        finish(r, MOON_STOP_USD, answer->text, answer->text_length,
+               "the cost of the answer is not known, so limit usd cannot be kept: give the model a price in the "
+               "configuration");
+    else if (cut)
+        finish(r, MOON_STOP_FAILED, answer->text, answer->text_length, cut);
+    else if (answer->n_calls) {
+        keep_text(r, answer->text, answer->text_length);
+        call_tools(r, answer);
+    } else
+        finish_with(r, answer);
+}
+
+static void on_results(void *ctx) {
+    react *r = ctx;
+    moon_error error = {0};
+    r->calling = false;
+    if (r->run->stopping) {
+        finish(r, r->run->stop_why, NULL, 0, NULL);
+        return;
+    }
+    for (size_t i = 0; i < moon__calls_count(r->calls); i++) {
+        moon__outcome o = moon__calls_outcome(r->calls, i);
+        moon_message message = {
+            .role = MOON_TOOL_ROLE, .text = o.text, .text_length = o.length, .call_id = o.id, .is_error = !o.ok};
+        if (append(r, &message, &error)) {
+            fail(r, &error);
+            return;
+        }
+    }
+    step(r);
+}
+
+/* ---- the runnable ---- */
+
+static moon_status choose_model(const moon_run *run, const moon__agent *agent, moon__model **model, moon_error *error) {
+    if (!run->model && agent->inline_model) {
+        *model = moon__model_ref(agent->inline_model);
+        return MOON_OK;
+    }
+    return moon__models_get(run->runtime->models, run->model ? run->model : agent->model, model, error);
+}
+
+static moon_status greet(react *r, moon_error *error) {
+    static const char plan_text[] =
+        "Begin by calling the tool plan with the steps you are going to take, and keep it up to date.";
+    moon__buf text;
+    moon__buf_init(&text, 4 << 20);
+    if (r->agent->instructions) moon__buf_str(&text, r->agent->instructions);
+    if (r->agent->plan) moon__buf_printf(&text, "%s%s", text.len ? "\n\n" : "", plan_text);
+    moon_status status = text.status ? moon_error_set(error, text.status, "the instructions are too long") : MOON_OK;
+    moon_message system = {.role = MOON_SYSTEM, .text = text.p, .text_length = text.len};
+    if (!status && text.len) status = append(r, &system, error);
+    moon_message user = {.role = MOON_USER, .text = r->run->input, .text_length = r->run->input_length};
+    if (!status) status = append(r, &user, error);
+    moon__buf_fini(&text);
+    return status;
+}
+
+static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *error) {
+    const moon__agent *agent = (const moon__agent *)runnable;
+    react *r = calloc(1, sizeof *r);
+    if (!r) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
+    *r = (react){.run = run, .agent = agent, .lane = run->runtime->next_lane++, .next = {.fn = step, .ctx = r}};
+    moon__limits_tighten(&run->limits, &agent->limits);
+    moon__calls_options options = {.run = run,
+                                   .agent = agent,
+                                   .policy = agent->policy,
+                                   .parallel = agent->parallel,
+                                   .plan = agent->plan,
+                                   .done = on_results,
+                                   .ctx = r};
+    moon__model *model = NULL;
+    moon_status status = moon__calls_new(&r->calls, &options, error);
+    if (!status) status = choose_model(run, agent, &model, error);
+    if (!status) status = model->ops->open(model, &agent->settings, &r->chat, error);
+    if (!status) status = greet(r, error);
+    if (status) {
+        if (r->chat) model->ops->close(r->chat);
+        moon__calls_free(r->calls);
+        free(r);
+    } else {
+        moon_run_ref(run); /* until clean_up */
+        run->state = r;
+        go_on(r);
+    }
+    moon__model_unref(model);
+    return status;
+}
+
+static void cancel(moon_runnable *runnable, moon_run *run) {
+    (void)runnable;
+    react *r = run->state;
+    if (r->asking) {
+        r->chat->model->ops->cancel(r->chat);
+        r->asking = false;
+        go_on(r);
+    } else if (r->calling)
+        moon__calls_cancel(r->calls); /* on_results finishes */
+    else
+        go_on(r);
+}
+
+const moon__runnable_ops moon__agent_ops = {.start = start, .cancel = cancel, .free = moon__agent_free};
+
+moon__calls *moon__react_calls(const moon_run *run) {
+    return run->runnable->ops == &moon__agent_ops && run->state ? ((react *)run->state)->calls : NULL;
+}

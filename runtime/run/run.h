@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MOON_RUN_RUN_H
+#define MOON_RUN_RUN_H
+/*
+ * Runs, runnables and the runtime, as lua/, serve/ and cli/ may see them beside the public headers.
+ *
+ * A runnable is something that turns an input into a result: an agent (agent.c), a function of a script (lua/).
+ * Starting it makes a run. A run started from within another is its child: same id, events in the root's sequence with
+ * a path ("2", "2.1"), its use counted against every ancestor's limits, cancelled with it.
+ */
+#include "call.h"
+#include "model.h"
+#include <moonlet/extend.h>
+
+typedef struct moon__runnable_ops {
+    /* Begins the run; sooner or later exactly one moon__run_finish(run, …), never from within start. */
+    moon_status (*start)(moon_runnable *runnable, moon_run *run, moon_error *error);
+    void (*cancel)(moon_runnable *runnable, moon_run *run); /* children are cancelled already; finish soon */
+    void (*free)(moon_runnable *runnable);                  /* frees the struct too; not the base's name */
+} moon__runnable_ops;
+
+struct moon_runnable {
+    const moon__runnable_ops *ops;
+    moon_runtime *runtime;
+    char *name;
+    unsigned refs;
+};
+/* Sets up the base part: one reference, the name copied. */
+MOON_MUST_USE moon_status moon__runnable_init(moon_runnable *runnable, const moon__runnable_ops *ops,
+                                              moon_runtime *runtime, const char *name);
+
+/* What an agent is made of besides its JSON: things that cannot be written in it. */
+typedef struct moon__agent_extra {
+    const moon_tool *const
+        *tools; /* n_tools of a script's own; the spec's tools list names them too or not: they are added */
+    size_t n_tools;
+    moon__model *model;           /* a scripted model given inline; a reference is taken. NULL: the spec's */
+    void (*release)(void *owner); /* called when the agent is freed; may be NULL */
+    void *owner;
+    const char *where; /* "script.lua:12", for errors */
+} moon__agent_extra;
+MOON_MUST_USE moon_status moon__agent_new(moon_runnable **out, moon_runtime *runtime, const moon_json *spec,
+                                          const moon__agent_extra *extra, moon_error *error);
+/* Does its result text hold JSON (the agent has an output schema)? */
+bool moon__agent_gives_json(const moon_runnable *runnable);
+
+/* ---- a run, from the inside of a runnable ---- */
+
+const char *moon__run_input(const moon_run *run, size_t *length);
+moon_runtime *moon__run_runtime(const moon_run *run);
+void *moon__run_state(const moon_run *run); /* the runnable's own */
+void moon__run_set_state(moon_run *run, void *state);
+/* Ends the run. text and error may be NULL; both are copied. */
+void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t length, const char *error);
+/* Starts a child. done comes once, from the loop; child is alive during it. model and limits as in moon_run_options. */
+MOON_MUST_USE moon_status moon__run_child(moon_run **child, moon_run *parent, moon_runnable *runnable,
+                                          const char *input, size_t length, void (*done)(void *ctx, moon_run *child),
+                                          void *ctx, moon_error *error);
+typedef enum moon__log_level { MOON__DEBUG, MOON__INFO, MOON__WARN, MOON__ERROR } moon__log_level;
+void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_t length);
+
+/* ---- the runtime's parts ---- */
+
+moon__loop *moon__runtime_loop(moon_runtime *runtime);
+moon__models *moon__runtime_models(moon_runtime *runtime);
+moon__tools *moon__runtime_tools(moon_runtime *runtime);
+const moon_runtime_options *moon__runtime_options(const moon_runtime *runtime);
+moon__random *moon__runtime_random(moon_runtime *runtime);
+/* lua/ hangs its states here; free is called when the runtime ends, after all runs have. */
+void moon__runtime_set_scripts(moon_runtime *runtime, void *scripts, void (*free)(void *scripts));
+void *moon__runtime_scripts(const moon_runtime *runtime);
+/* What the configuration says: limits that hold for every run; rules of policy (the stricter of two counts). */
+void moon__runtime_set_limits(moon_runtime *runtime, const moon_limits *limits);
+MOON_MUST_USE moon_status moon__runtime_add_policy(moon_runtime *runtime, const moon_json *policy, moon_error *error);
+/* A clock of a test instead of the real one. */
+MOON_MUST_USE moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_options *options,
+                                                  const moon__clock *clock, moon_error *error);
+#endif

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MOON_RUN_RUNTIME_H
+#define MOON_RUN_RUNTIME_H
+/* What the files of run/ share: the insides of a runtime and of a run. */
+#include "journal.h"
+#include "json.h"
+#include "run.h"
+
+struct moon_runtime {
+    moon_runtime_options options; /* its text is owned here */
+    moon__clock clock;
+    moon__random random;
+    moon__loop *loop;
+    moon__pool *pool;
+    moon__models *models;
+    moon__tools *tools;
+    moon__space *space;
+    moon_limits limits; /* of the configuration */
+    moon_json *policy;  /* of the configuration: tool or group → "allow" | "ask" | "deny"; NULL: none */
+    moon_run *runs;     /* all that are not finished, roots and children */
+    unsigned next_lane;
+    void *scripts;
+    void (*free_scripts)(void *scripts);
+    moon__model *info_model; /* what moon_runtime_model told of last */
+    bool stepping;
+};
+
+/* What one root run owns for its whole tree. */
+typedef struct moon__tree {
+    moon__journal journal;
+    moon__scratch *scratch;
+    unsigned next_call; /* ids of calls: "c1", "c2" … */
+    bool allow_all, can_ask;
+    void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
+    void *ctx;
+} moon__tree;
+
+struct moon_run {
+    unsigned refs;
+    moon_runtime *runtime;
+    moon_runnable *runnable;
+    moon__tree *tree;       /* the root's */
+    moon_run *parent;       /* NULL for the root */
+    moon_run *next, **link; /* in runtime->runs */
+    char path[48];
+    unsigned next_child, children; /* children: those that are not finished */
+    char *input;
+    size_t input_length;
+    char *model; /* override; NULL: none */
+    void *state; /* the runnable's */
+    moon_limits limits;
+    moon_usage usage; /* children's included */
+    int64_t started_us;
+    moon__timer deadline;
+    moon__defer after;              /* brings the end to the loop */
+    bool stopping, ended, finished; /* ended: finish was called; finished: so have all children */
+    moon_stop stop_why;             /* while stopping */
+    char *stop_text;
+    moon_result result;
+    void (*on_done)(void *ctx, moon_run *child);
+    void *on_done_ctx;
+};
+
+/* Asks a run to end with this reason: cancels its children and its runnable's work. Harmless if it is ending already.
+ * text (copied, may be NULL) says more for the result's error. */
+void moon__run_stop(moon_run *run, moon_stop why, const char *text);
+/* An event of this run; body may be NULL. Make it only if wanted. */
+bool moon__run_wants(const moon_run *run, moon_event_type type);
+void moon__run_event(moon_run *run, moon_event_type type, const moon__buf *body);
+void moon__usage_write(moon__jw *w, const char *name, const moon_usage *usage);
+
+/* ---- limits (limits.c) ---- */
+
+void moon__limits_tighten(moon_limits *limits, const moon_limits *other);
+/* Reads the limits of a JSON object {steps, tool_calls, seconds, tokens, usd}; numbers from 0 up. */
+MOON_MUST_USE moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error);
+/* May the run make one more request? Counts it when it may: true. Else *why and a text. */
+bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text);
+/* May it make n more tool calls? Counts them when it may. */
+bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *text);
+/* Adds an answer's usage to the run and all above it. */
+void moon__limits_use(moon_run *run, const moon_usage *usage);
+
+/* ---- policy (policy.c): the one function ---- */
+
+moon_verdict moon__policy(const moon_run *run, const moon_json *agent_policy, const moon_tool *tool,
+                          const moon_json *args);
+/* Is the object a sound policy: names to "allow", "ask" or "deny"? */
+MOON_MUST_USE moon_status moon__policy_check(const moon_json *policy, moon_error *error);
+
+/* ---- agents (agent.c) ---- */
+
+typedef struct moon__agent {
+    moon_runnable base;
+    moon_json *spec; /* owns most of the text below */
+    const char *instructions, *model;
+    moon__model *inline_model;
+    const moon__tool_entry **tools; /* n_tools, in the order they were listed */
+    moon_wire_tool *wire_tools;     /* the same for the model */
+    size_t n_tools;
+    moon__tool_entry *own; /* n_own entries of the script's tools */
+    size_t n_own;
+    moon__schema *output; /* NULL: plain text */
+    char *extra;
+    moon__chat_settings settings;
+    moon_limits limits;
+    const moon_json *policy;
+    bool plan;
+    unsigned parallel; /* read-only calls side by side */
+    void (*release)(void *owner);
+    void *owner;
+} moon__agent;
+
+extern const moon__runnable_ops moon__agent_ops; /* react.c */
+void moon__agent_free(moon_runnable *runnable);
+const moon__tool_entry *moon__agent_tool(const moon__agent *agent, const char *name);
+
+/* ---- one message's tool calls (calls.c) ---- */
+
+typedef struct moon__calls moon__calls;
+typedef struct moon__calls_options {
+    moon_run *run;
+    const moon__agent *agent; /* NULL: any registered tool may be called */
+    const moon_json *policy;
+    unsigned parallel;
+    bool plan; /* a plan must be written before other tools are called */
+    /* All calls have a result (or were stopped); once per begin, from the loop. */
+    void (*done)(void *ctx);
+    void *ctx;
+} moon__calls_options;
+
+/* One call's outcome, for the model. */
+typedef struct moon__outcome {
+    const char *id, *text;
+    size_t length;
+    bool ok, ran, json, denied;
+} moon__outcome;
+
+MOON_MUST_USE moon_status moon__calls_new(moon__calls **out, const moon__calls_options *options, moon_error *error);
+void moon__calls_free(moon__calls *calls); /* none may be running */
+/* Takes a message's calls (copied). Sooner or later done(), also when the run is stopped meanwhile. */
+MOON_MUST_USE moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, size_t n, moon_error *error);
+/* Ends what runs; done() comes when it has ended, even if nothing ran. */
+void moon__calls_cancel(moon__calls *calls);
+size_t moon__calls_count(const moon__calls *calls);
+moon__outcome moon__calls_outcome(const moon__calls *calls, size_t index);
+/* MOON_ENOTFOUND if no call of that id waits for an answer. */
+moon_status moon__calls_decide(moon__calls *calls, const char *call, bool allow, const char *why, moon_error *error);
+
+/* The calls of a run that wait for decisions belong to its runnable: react.c and single.c answer with theirs. */
+moon__calls *moon__react_calls(const moon_run *run);
+moon__calls *moon__single_calls(const moon_run *run);
+
+extern const moon_tool moon__plan_tool; /* plan.c */
+/* Has the run written a plan? */
+bool moon__plan_written(const moon_run *run);
+#endif

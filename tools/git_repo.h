@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MOON_TOOLS_GIT_REPO_H
+#define MOON_TOOLS_GIT_REPO_H
+/*
+ * One git job: a call of a git tool with a repository handle of its own, opened for it and closed with it (opening
+ * costs less than a tenth of a millisecond, and libgit2's objects belong to one thread at a time). What a job's
+ * functions return: 0, or -1 after moon__git_fail() has put into job->error what the model will read.
+ *
+ * Paths. The workspace may be a directory within the repository. Tools take paths relative to the workspace and give
+ * them so, "../x" where something lies outside; within the job paths are relative to the repository's top, as git
+ * stores them.
+ */
+#include <moonlet/tool.h>
+
+#include "git_api.h"
+
+typedef struct moon__git_job {
+    moon_call *call;
+    const moon_json *args;
+    const moon__git *git;
+    git_repository *repo;
+    const char *top;    /* the work tree, without a slash at its end; NULL: bare */
+    const char *prefix; /* the workspace within the work tree: "" or "sub/dir/" */
+    char error[700];
+} moon__git_job;
+
+/* Opens the repository, lets work do its part, closes it, ends the call. */
+void moon__git_run(moon_call *call, const moon_json *args, int (*work)(moon__git_job *job));
+
+/* Both return -1. The second adds what libgit2 says. */
+int moon__git_fail(moon__git_job *job, const char *format, ...) MOON_PRINTF(2, 3);
+int moon__git_trouble(moon__git_job *job, const char *format, ...) MOON_PRINTF(2, 3);
+int moon__git_nomem(moon__git_job *job);
+/* -1 if somebody wants the call to end. */
+int moon__git_pause(moon__git_job *job);
+
+/* Arguments; what is absent gives the default. */
+const char *moon__git_str(const moon__git_job *job, const char *name, const char *fallback);
+int64_t moon__git_int(const moon__git_job *job, const char *name, int64_t fallback);
+bool moon__git_bool(const moon__git_job *job, const char *name);
+
+/* An argument's path as the repository knows it, without a slash at its end; "" is the top. Memory of the call. */
+int moon__git_path(moon__git_job *job, const char *arg, const char **out);
+/* A path of the repository as the workspace sees it. */
+void moon__git_put_path(moon__git_job *job, const char *name, const char *path);
+/* The same for text; memory of the call, NULL when there is none. */
+const char *moon__git_shown_path(moon__git_job *job, const char *path);
+
+/* The commit that HEAD leads to: 0, -1, or 1 if there is none yet. */
+int moon__git_head(moon__git_job *job, git_commit **out);
+/* The commit that ref names. */
+int moon__git_commit(moon__git_job *job, const char *ref, git_commit **out);
+/* What ref names; it need not be a commit. */
+int moon__git_object(moon__git_job *job, const char *ref, git_object **out);
+
+void moon__git_put_oid(moon__git_job *job, const char *name, const git_oid *oid);
+void moon__git_put_time(moon__git_job *job, const char *name, const git_time *time);
+/* "2026-01-02T03:04:05+07:00" */
+void moon__git_time(char out[48], const git_time *time);
+/* Bytes that are to be shown as they are; *length is cut to max at the start of a character. */
+void moon__git_put_text(moon__git_job *job, const char *name, const char *text, size_t max);
+
+#endif
