@@ -121,7 +121,6 @@
     X(branch_next)                                                                                                     \
     X(branch_name)                                                                                                     \
     X(branch_lookup)                                                                                                   \
-    X(branch_upstream)                                                                                                 \
     X(branch_create)                                                                                                   \
     X(branch_delete)                                                                                                   \
     X(branch_is_head)                                                                                                  \

@@ -1,24 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* git.branches: the branches, with what each ends in. Changes nothing; git.branch does. */
 #include "builtin.h"
-#include "git_stat.h"
-
-static void put_upstream(moon__git_job *job, git_reference *branch, const git_oid *own) {
-    const moon__git *git = job->git;
-    git_reference *upstream = NULL;
-    size_t ahead = 0, behind = 0;
-    if (git->branch_upstream(&upstream, branch)) {
-        git->error_clear(); /* it has none */
-        return;
-    }
-    const git_oid *theirs = git->reference_target(upstream);
-    moon__git_put_text(job, "upstream", git->reference_shorthand(upstream), 500);
-    if (theirs && !git->graph_ahead_behind(&ahead, &behind, job->repo, own, theirs)) {
-        moon_put_int(job->call, "ahead", (int64_t)ahead);
-        moon_put_int(job->call, "behind", (int64_t)behind);
-    }
-    git->reference_free(upstream);
-}
+#include "git_upstream.h"
 
 static void put_one(moon__git_job *job, git_reference *branch, git_branch_t kind) {
     const moon__git *git = job->git;
@@ -34,7 +17,7 @@ static void put_one(moon__git_job *job, git_reference *branch, git_branch_t kind
     moon__git_put_oid(job, "id", git->object_id(commit));
     moon__git_put_time(job, "time", &author->when);
     moon__git_put_text(job, "summary", git->commit_summary((git_commit *)commit), 200);
-    if (kind == GIT_BRANCH_LOCAL) put_upstream(job, branch, git->object_id(commit));
+    if (kind == GIT_BRANCH_LOCAL) moon__git_put_upstream(job, name, git->object_id(commit));
     moon_put_bool(job->call, "current", git->branch_is_head(branch) == 1);
     moon_put_end(job->call);
     git->object_free(commit);

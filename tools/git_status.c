@@ -4,6 +4,7 @@
 
 #include "builtin.h"
 #include "git_stat.h"
+#include "git_upstream.h"
 
 static const char *state_name(int state) {
     switch (state) {
@@ -19,28 +20,10 @@ static const char *state_name(int state) {
     }
 }
 
-/* "ahead" and "behind" of the branch's upstream. */
-static void put_upstream(moon__git_job *job, git_reference *branch, const git_oid *head) {
-    const moon__git *git = job->git;
-    git_reference *upstream = NULL;
-    size_t ahead = 0, behind = 0;
-    if (git->branch_upstream(&upstream, branch)) {
-        git->error_clear(); /* most branches have none */
-        moon_put_null(job->call, "upstream");
-        return;
-    }
-    const git_oid *theirs = git->reference_target(upstream);
-    moon__git_put_text(job, "upstream", git->reference_shorthand(upstream), 500);
-    if (theirs && !git->graph_ahead_behind(&ahead, &behind, job->repo, head, theirs)) {
-        moon_put_int(job->call, "ahead", (int64_t)ahead);
-        moon_put_int(job->call, "behind", (int64_t)behind);
-    }
-    git->reference_free(upstream);
-}
-
 static int put_branch(moon__git_job *job) {
+    static const char heads[] = "refs/heads/";
     const moon__git *git = job->git;
-    git_reference *head = NULL, *symbolic = NULL;
+    git_reference *symbolic = NULL;
     git_commit *commit = NULL;
     int found = moon__git_head(job, &commit);
     if (found < 0) return -1;
@@ -48,8 +31,8 @@ static int put_branch(moon__git_job *job) {
     const char *target = NULL;
     if (!detached && !git->reference_lookup(&symbolic, job->repo, "HEAD"))
         target = git->reference_symbolic_target(symbolic);
-    if (target && !strncmp(target, "refs/heads/", 11))
-        moon__git_put_text(job, "branch", target + 11, 500);
+    if (target && !strncmp(target, heads, sizeof heads - 1))
+        moon__git_put_text(job, "branch", target + sizeof heads - 1, 500);
     else
         moon_put_null(job->call, "branch");
     if (commit)
@@ -60,8 +43,9 @@ static int put_branch(moon__git_job *job) {
     moon_put_bool(job->call, "bare", job->top == NULL);
     moon_put_bool(job->call, "unborn", found == 1);
     moon_put_str(job->call, "state", state_name(git->repository_state(job->repo)), SIZE_MAX);
-    if (commit && !detached && !git->repository_head(&head, job->repo)) put_upstream(job, head, git->commit_id(commit));
-    git->reference_free(head);
+    bool follows = commit && target && !strncmp(target, heads, sizeof heads - 1) &&
+                   moon__git_put_upstream(job, target + sizeof heads - 1, git->commit_id(commit));
+    if (!follows) moon_put_null(job->call, "upstream");
     git->reference_free(symbolic);
     git->commit_free(commit);
     return 0;

@@ -186,7 +186,8 @@ static bool read_element(reader *r) {
     case '\\': return escape(r);
     case '[': return bracket(r);
     case '(': return group(r);
-    case '\n': return false;
+    case '\n':
+    case '\r': return false;
     case ')':
         end_run(r);
         r->depth--;
