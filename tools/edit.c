@@ -63,11 +63,20 @@ static eol region_eol(const moon__edit *e, size_t at, size_t length) {
 
 /* ---- exact ---- */
 
+/* The next place of old from p on. One that begins between the two characters of a CRLF is none: replacing it would
+ * leave half of a line ending. */
+static const char *find_exact(const moon__edit *e, const char *p, const char *old, size_t n) {
+    const char *end = e->text + e->text_length, *hit;
+    while ((hit = memmem(p, (size_t)(end - p), old, n)) && *hit == '\n' && hit > e->text && hit[-1] == '\r')
+        p = hit + 1;
+    return hit;
+}
+
 /* Counts the places; two that overlap are two. */
 static void count_exact(const moon__edit *e, const char *old, size_t n, moon__edit_result *r) {
-    const char *p = e->text, *end = p + e->text_length, *hit, *from = p;
+    const char *p = e->text, *hit, *from = p;
     size_t line = 1;
-    while ((hit = memmem(p, (size_t)(end - p), old, n))) {
+    while ((hit = find_exact(e, p, old, n))) {
         if (r->count < MOON__EDIT_SHOWN) {
             line += line_at(from, (size_t)(hit - from)) - 1;
             r->lines[r->count] = line;
@@ -77,7 +86,7 @@ static void count_exact(const moon__edit *e, const char *old, size_t n, moon__ed
         p = hit + n;
     }
     if (r->count != 1) return;
-    hit = memmem(from + 1, (size_t)(end - from - 1), old, n);
+    hit = find_exact(e, from + 1, old, n);
     if (!hit) return;
     r->lines[r->count++] = line + line_at(from, (size_t)(hit - from)) - 1;
 }
@@ -85,7 +94,7 @@ static void count_exact(const moon__edit *e, const char *old, size_t n, moon__ed
 static moon__edit_outcome replace_exact(const moon__edit *e, const char *old, size_t n, moon__edit_result *r) {
     const char *p = e->text, *end = p + e->text_length, *hit;
     bool first = true;
-    while ((hit = memmem(p, (size_t)(end - p), old, n)) && (first || e->all)) {
+    while ((hit = find_exact(e, p, old, n)) && (first || e->all)) {
         moon__bytes_add(&r->text, p, (size_t)(hit - p));
         size_t before = r->text.len;
         add_with_eol(&r->text, e->fresh, e->fresh_length, region_eol(e, (size_t)(hit - e->text), n));

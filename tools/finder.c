@@ -169,7 +169,6 @@ static void line_around(const char *text, const char *end, const char *p, moon__
     hit->length = (size_t)(stop - hit->line);
     if (hit->length && stop[-1] == '\r') hit->length--;
     hit->at = (size_t)(p - hit->line);
-    if (hit->at > hit->length) hit->at = hit->length;
 }
 
 static moon__find on_line(const moon__finder *f, moon__finder_state *s, moon__hit *hit) {
@@ -189,9 +188,11 @@ moon__find moon__finder_next(const moon__finder *f, moon__finder_state *s, const
                 return MOON__FIND_NONE; /* there is no line behind the last one */
         }
         line_around(text, end, text + at, hit);
-        if (!f->on_line) return MOON__FIND_HIT;
-        moon__find found = on_line(f, s, hit);
-        if (found != MOON__FIND_NONE) return found;
+        if (f->on_line) {
+            moon__find found = on_line(f, s, hit);
+            if (found != MOON__FIND_NONE) return found;
+        } else if (hit->at <= hit->length) /* an empty match may lie between CR and LF, which is no place of a line */
+            return MOON__FIND_HIT;
         text = hit->next;
     }
     return MOON__FIND_NONE;

@@ -29,7 +29,8 @@ static size_t line_offset(const char *s, size_t n, size_t line) {
 }
 
 static void check_surroundings(const moon__edit *e, const moon__edit_result *r) {
-    size_t before = line_offset(e->text, e->text_length, r->first), after = line_offset(e->text, e->text_length, r->last + 1);
+    size_t before = line_offset(e->text, e->text_length, r->first),
+           after = line_offset(e->text, e->text_length, r->last + 1);
     size_t behind = e->text_length - after;
     if (!r->first || r->last < r->first || before + behind > r->text.len) abort();
     if (before && memcmp(e->text, r->text.p, before)) abort();

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A pattern and a text, with a NUL between; the first byte: literal, ignore case. Held to: the lines found over the text
- * at once are those found line by line (which a group that pattern.c does not read forces), as long as every CR of the
- * text ends a line, and it is ASCII (a pattern without need for code points is matched by bytes).
+ * A pattern and a text, with a NUL between; the first byte: literal, ignore case. Held to: the lines found over the
+ * text at once are those found line by line (which a group that pattern.c does not read forces), as long as every CR of
+ * the text ends a line, and it is ASCII (a pattern without need for code points is matched by bytes).
  */
 #include <stdint.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Arguments as a model writes them: checked against the schema of a tool, printed both ways. The first byte chooses the tool. */
+/* Arguments as a model writes them: checked against the schema of a tool, printed both ways. The first byte chooses the
+ * tool. */
 #include <stdint.h>
 #include <stdlib.h>
 
