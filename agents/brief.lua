@@ -11,7 +11,7 @@ return moon.agent {
     "file.read", "file.list", "search",
     "git.status", "git.log", "git.diff", "git.show", "git.blame", "git.branches",
   },
-  limits = { steps = 60, tool_calls = 400, seconds = 1200, tokens = 2000000 },
+  limits = { steps = 60, tool_calls = 1000, seconds = 1200, tokens = 2000000 },
   instructions = [[
 You write a brief of the repository in your workspace for an experienced engineer who takes it over tomorrow. All you know comes
 from your tools; you know nothing else about this project, even if its name is familiar to you.

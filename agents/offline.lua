@@ -12,6 +12,8 @@ local moon = require "moonlet"
 ---------------------------------------------------------------------------------------------------------------------------
 -- The conversation as recorded rounds of calls and results
 
+local MOST_CALLS = 60 -- of one message; the runtime takes 128
+
 local Session = {}
 Session.__index = Session
 
@@ -49,33 +51,38 @@ local function new_session(request)
   for _, message in ipairs(request.messages) do
     if message.role == "user" then task = message.content or "" break end
   end
-  return setmetatable({ has = has, task = task, rounds = rounds_of(request.messages), at = 0, calls = 0 }, Session)
+  return setmetatable({ has = has, task = task, rounds = rounds_of(request.messages), at = 0 }, Session)
 end
 
--- Makes calls { key, tool, arguments } side by side and gives their results by key. A tool that the agent does not have gives an
--- empty result. With a plan, the items' states go first.
+-- Makes calls { key, tool, arguments } side by side and gives their results by key; very many of them go in several messages.
 function Session:ask(wanted)
+  local results = {}
+  for at = 1, math.max(1, #wanted), MOST_CALLS do
+    self:ask_once(table.move(wanted, at, math.min(at + MOST_CALLS - 1, #wanted), 1, {}), results)
+  end
+  return results
+end
+
+-- One message's calls. A tool that the agent does not have gives an empty result. With a plan, the items' states go first.
+function Session:ask_once(wanted, results)
   local calls, keys = {}, {}
   if self.plan and self.plan_changed then
     self.plan_changed = false
     calls[1], keys[1] = { name = "plan", arguments = { items = self.plan } }, false
   end
-  local results = {}
   for _, call in ipairs(wanted) do
     results[call[1]] = { text = "" }
     if self.has[call[2]] then
       calls[#calls + 1], keys[#keys + 1] = { name = call[2], arguments = call[3] }, call[1]
     end
   end
-  if #calls == 0 then return results end
+  if #calls == 0 then return end
   self.at = self.at + 1
   local round = self.rounds[self.at]
   if not round then coroutine.yield({ tool_calls = calls }) end
-  self.calls = self.calls + #calls
   for i, key in ipairs(keys) do
     if key then results[key] = result_of(round[i] or {}) end
   end
-  return results
 end
 
 -- Starts a plan of the given texts, the first one being done; a no-op if the agent has no plan.
@@ -330,8 +337,10 @@ end
 ---------------------------------------------------------------------------------------------------------------------------
 -- brief: the looks
 
-local WINDOW, PAGE, STEP_LIMIT = 400, 40, 8
+local WINDOW, PAGE, LOG_LOOKS = 400, 40, 200 -- commits; commits of a page; calls for pages
+local LISTED = 5000 -- files whose sizes are asked for at once; in larger trees, those of CANDIDATES
 local HOT, CANDIDATES = 8, 60
+local BLAME_RANGES = 12
 local MARKS, MARKED_FILES = 2000, 40
 
 local function keep_commits(into, result, skip)
@@ -349,19 +358,10 @@ local function keep_commits(into, result, skip)
   end
 end
 
--- The pages of the log that are still wanted, as { skip, limit, stat }.
-local function first_pages(from)
-  local pages = {}
-  for skip = from, math.min(from == PAGE and 4 * PAGE or WINDOW, WINDOW) - 1, PAGE do
-    pages[#pages + 1] = { skip = skip, limit = PAGE, stat = true }
-  end
-  return pages
-end
-
--- A page that was too long is asked for again in quarters; a single commit that is too long, without its files.
+-- A page that was too long is asked for again in parts; a single commit that is too long, without its files.
 local function smaller(page)
   if page.limit == 1 then return { { skip = page.skip, limit = 1, stat = false } } end
-  local pages, size = {}, (page.limit + 3) // 4
+  local pages, size = {}, page.limit > 10 and page.limit // 4 or 1
   for skip = page.skip, page.skip + page.limit - 1, size do
     pages[#pages + 1] = { skip = skip, limit = math.min(size, page.skip + page.limit - skip), stat = true }
   end
@@ -372,31 +372,31 @@ local function log_call(page)
   return { page, "git.log", { skip = page.skip, limit = page.limit, stat = page.stat } }
 end
 
--- The newest commits with the files they changed, up to WINDOW of them, from the first page's result on.
+-- The newest commits with the files they changed, up to WINDOW of them, from the first page's result on; and whether that is
+-- all of history. Commits of very many files make pages small: the number of looks is bounded, and the window is then shorter.
 local function read_log(session, first)
-  local found, pages, results = {}, { { skip = 0, limit = PAGE, stat = true } }, nil
-  results = { [pages[1]] = first }
-  local reached = 0
-  for _ = 1, STEP_LIMIT do
+  local found, pages, reached, looks = {}, { { skip = 0, limit = PAGE, stat = true } }, 0, 1
+  local results, size, last = { [pages[1]] = first }, PAGE, nil
+  while #pages > 0 do
     local again, more = {}, false
     for _, page in ipairs(pages) do
-      local result = results[page]
+      local result, stop = results[page], page.skip + page.limit
       if result.value then
         keep_commits(found, result, page.skip)
         if not page.stat and found[page.skip + 1] then found[page.skip + 1].bulk = true end
+        if result.value.more == false then last = math.min(last or math.huge, page.skip + #result.value.commits) end
       elseif result.cut then
-        for _, part in ipairs(smaller(page)) do again[#again + 1] = part end
+        table.move(smaller(page), 1, 40, #again + 1, again)
+        size = math.max(1, math.min(size, page.limit // 4))
       end
-      if page.skip + page.limit > reached then
-        reached = page.skip + page.limit
-        more = result.cut ~= nil or (result.value ~= nil and result.value.more == true)
-      end
+      if stop > reached then reached, more = stop, result.cut ~= nil or result.value ~= nil end
     end
-    if more and reached < WINDOW then
-      for _, page in ipairs(first_pages(reached)) do again[#again + 1] = page end
+    if more and not last then
+      local stop = math.min(WINDOW, reached == PAGE and 4 * PAGE or WINDOW)
+      for skip = reached, stop - 1, size do again[#again + 1] = { skip = skip, limit = math.min(size, stop - skip), stat = true } end
     end
-    if #again == 0 then break end
-    pages = again
+    pages = table.move(again, 1, math.min(#again, LOG_LOOKS - looks), 1, {})
+    looks = looks + #pages
     results = session:ask(map(pages, log_call))
   end
   local commits = {}
@@ -404,7 +404,7 @@ local function read_log(session, first)
     if not found[i] then break end
     commits[i] = found[i]
   end
-  return commits
+  return commits, last == #commits
 end
 
 local function count_area(log, c, name)
@@ -460,9 +460,16 @@ local function sorted_files(log)
   return list
 end
 
--- Sizes of the most changed files, by asking for groups of them (globs that match just their paths); one that is not in the
--- tree any more gets none.
-local function read_sizes(session, files)
+-- Sizes of the files that the log names: all of them in a tree that can be listed, else those of the most changed ones, by asking
+-- for groups of them (globs that match just their paths). A file that is not in the tree any more gets none.
+local function read_sizes(session, seen)
+  local files, sizes = seen.files, {}
+  if seen.total <= LISTED then
+    local list = session:ask({ { "all", "file.list", { hidden = true, limit = LISTED } } }).all.value
+    for _, f in ipairs(list and list.files or {}) do sizes[name_of(f)] = f.size end
+    seen.ranked = #files
+    return sizes
+  end
   local calls, group, length = {}, {}, 0
   local function flush()
     if #group > 0 then
@@ -479,7 +486,7 @@ local function read_sizes(session, files)
     end
   end
   flush()
-  local sizes = {}
+  seen.ranked = math.min(#files, CANDIDATES)
   for _, result in pairs(session:ask(calls)) do
     for _, f in ipairs(result.value and result.value.files or {}) do sizes[name_of(f)] = f.size end
   end
@@ -488,8 +495,7 @@ end
 
 local function hot_files(files, sizes, bare)
   local hot = {}
-  for i = 1, math.min(#files, CANDIDATES) do
-    local f = files[i]
+  for _, f in ipairs(files) do
     f.size = sizes[f.path]
     f.score = #f.commits * (f.size or 1)
     if f.size or bare then hot[#hot + 1] = f end
@@ -538,9 +544,9 @@ end
 
 -- Adds a blame result to a file: who wrote how many lines, and each author's newest hunk.
 local function keep_blame(file, value)
-  file.lines = value.lines
-  file.owners = file.owners or {}
+  file.lines, file.owners = file.lines or 0, file.owners or {}
   for _, hunk in ipairs(value.hunks or {}) do
+    file.lines = file.lines + hunk.lines
     local who = hunk.email
     local owner = file.owners[who] or { name = hunk.author, email = who, lines = 0, time = -math.huge }
     file.owners[who] = owner
@@ -550,7 +556,7 @@ local function keep_blame(file, value)
   end
 end
 
--- Blames whole files; where one is too long for a result, in ranges of lines (its head tells how many there are).
+-- Blames whole files; where one is too long for a result, in a few ranges of lines (its end tells how many there are).
 local function blame_files(session, files)
   local askable = {}
   for _, f in ipairs(files) do
@@ -560,11 +566,11 @@ local function blame_files(session, files)
   local ranges = {}
   for _, f in ipairs(askable) do
     local result = results[f]
-    local lines = result.cut and tonumber(result.text:match('"lines":%s*(%d+)'))
+    local lines = result.cut and tonumber(result.text:match('%],"lines":(%d+),"authors"'))
     if result.value then
       keep_blame(f, result.value)
     elseif lines then
-      local step = math.max(1, lines // (result.cut // 25000 + 1))
+      local step = math.max(1, lines // math.min(result.cut // 20000 + 1, BLAME_RANGES))
       for from = 1, lines, step do
         ranges[#ranges + 1] = { { file = f }, "git.blame", { path = f.path, from = from, to = math.min(lines, from + step - 1) } }
       end
@@ -665,10 +671,11 @@ local function readme_words(readme)
 end
 
 local function working_tree(status)
-  local tree = { known = status.value ~= nil, changed = {}, kinds = {}, entries = {} }
+  local tree = { known = status.value ~= nil or status.cut ~= nil, changed = {}, kinds = {}, entries = {} }
   local v = status.value or {}
   tree.branch = type(v.branch) == "string" and v.branch or nil
   tree.head = type(v.head) == "string" and v.head or nil
+  tree.total = v.total
   tree.detached, tree.bare, tree.unborn = v.detached == true, v.bare == true, v.unborn == true
   for _, entry in ipairs(type(v.entries) == "table" and v.entries or {}) do
     local path = name_of(entry)
@@ -765,7 +772,7 @@ local function hot_section(seen, add)
   if seen.tree.bare then
     add("Score: commits of the window that changed the file (sizes are not known in a bare repository).")
   else
-    add("Score: commits of the window that changed the file × its size in bytes now, among the " .. math.min(CANDIDATES, #seen.files)
+    add("Score: commits of the window that changed the file × its size in bytes now, among the " .. seen.ranked
       .. " files with the most commits; a renamed file keeps its commits.")
   end
   add("")
@@ -961,7 +968,8 @@ local function tree_state(seen, add)
   end
   if t.bare then return end
   if #t.entries == 0 then return add("- Nothing is uncommitted" .. seen.at_head .. ".") end
-  add(("- %s with uncommitted changes%s (%s): %s."):format(plural(#t.entries, "path"), seen.at_head, join(ranked(t.kinds), function(k)
+  add(("- %s with uncommitted changes%s (%s%s): %s."):format(plural(t.total or #t.entries, "path"), seen.at_head,
+    (t.total or 0) > #t.entries and "of the first " .. #t.entries .. ", " or "", join(ranked(t.kinds), function(k)
     return prose(k, 40) .. " " .. t.kinds[k]
   end), join(t.entries, function(path) return file_code(path) end, 10)))
 end
@@ -1064,32 +1072,34 @@ local function introduce(seen)
   local first, last = seen.commits[n], seen.commits[1]
   local days = (seen.log.newest - first.time) // 86400
   seen.window = ("Window: %s (%s, %s, to %s, %s), %s in %s; %s are not counted by area or file."):format(
-    n < WINDOW and plural(n, "commit") .. " in all" or "the newest " .. n .. " commits", id_code(first.id), date(first.time), id_code(last.id), date(last.time),
+    seen.whole and plural(n, "commit") .. " in all" or "the newest " .. plural(n, "commit"), id_code(first.id), date(first.time), id_code(last.id), date(last.time),
     plural(#authors_of(seen.commits), "author"), plural(days, "day"), "merges")
-  seen.opening = ("State of %s, written from tool results by fixed rules, without a language model. Dates are UTC author dates."):format(id_code(last.id))
+  seen.opening = ("State of %s, written from tool results by fixed rules, without a language model. Dates are author dates in UTC; authors are "
+    .. "told apart by e-mail address."):format(id_code(last.id))
 end
 
 local function brief(session)
   session:start_plan { "look at the tree, its README and the state of the work tree", "read the log", "rank the hot files and blame them",
     "find open TODO and FIXME and date them", "look for what the reader cares about and for failing seams", "write the brief" }
   local looks = session:ask {
-    { "status", "git.status" },
+    { "status", "git.status", { limit = 200 } },
     { "log", "git.log", { skip = 0, limit = PAGE, stat = true } },
     { "summary", "file.list", { summary = true, depth = 1, hidden = true } },
     { "top", "file.list", { depth = 1, limit = 300, hidden = true } },
     { "readmes", "file.list", { depth = 1, glob = "{README,readme,Readme,ReadMe}*" } },
   }
+  if looks.status.cut then looks.status = session:ask({ { "status", "git.status", { limit = 1 } } }).status end
   local seen = { tree = working_tree(looks.status), words = focus_of(session.task), marks = {}, marks_total = 0, found = {}, blamed = {} }
   local bare = seen.tree.bare
   keep_summary(seen, bare and {} or looks.summary)
   seen.top = not bare and looks.top.value and looks.top.value.files or {}
   seen.readme = bare and {} or read_readme(session, looks.readmes)
   session:next_item()
-  seen.commits = looks.log.value and #looks.log.value.commits == 0 and {} or read_log(session, looks.log)
+  seen.commits, seen.whole = read_log(session, looks.log)
   seen.log = count_log(seen.commits)
   session:next_item()
   seen.files, seen.areas = sorted_files(seen.log), sorted_areas(seen.log)
-  seen.hot = hot_files(seen.files, bare and {} or read_sizes(session, seen.files), bare)
+  seen.hot = hot_files(seen.files, bare and {} or read_sizes(session, seen), bare)
   local by_focus = focus_first(seen.words, seen.hot, function(f) return f.path end)
   seen.blamed = table.move(by_focus, 1, math.min(#by_focus, HOT), 1, {})
   blame_files(session, seen.blamed)

@@ -231,6 +231,16 @@ static char *copy_stop(lua_State *L, int index) {
     return stop;
 }
 
+/* The text of an error value: the message of a table that has one, else what tostring() makes of it. Pushes. */
+static const char *reason(lua_State *L, int index) {
+    if (lua_istable(L, index)) {
+        lua_pushliteral(L, "message");
+        if (lua_rawget(L, index) == LUA_TSTRING) return lua_tostring(L, -1);
+        lua_pop(L, 1);
+    }
+    return moon__lua_text(L, index);
+}
+
 void moon__task_take(lua_State *L, moon__task *task, int n) {
     moon__taken *taken = &task->taken;
     int first = lua_gettop(L) - n + 1;
@@ -240,7 +250,7 @@ void moon__task_take(lua_State *L, moon__task *task, int n) {
         !lua_isnil(L, first + 1)) {
         taken->kind = MOON__REFUSED;
         taken->stop = copy_stop(L, first + 1);
-        text = moon__lua_text(L, first + 1);
+        text = reason(L, first + 1);
         moon__lua_add_text(&taken->text, text, strlen(text));
     } else if (n == 0 || lua_isnil(L, first)) {
         taken->kind = MOON__TEXT;

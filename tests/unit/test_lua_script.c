@@ -221,7 +221,7 @@ static void test_function__results(void **state) {
          "{\"a\":true,\"b\":[1,2],\"c\":[],\"d\":{}}", NULL},
         {"null", "return { x = moon.json.null }", "{\"x\":null}", NULL},
         {"nil and an error", "return nil, 'no luck'", NULL, "no luck"},
-        {"nil and a table", "return nil, { message = 'm' }", NULL, "table"},
+        {"nil and a table", "return nil, { message = 'so it is' }", NULL, "so it is"},
         {"error", "error('broken')", NULL, ".lua:1: broken\nstack traceback:\n\t[C]: in function 'error'\n"},
         {"error without a position", "error('broken', 0)", NULL, ".lua:1: broken\nstack traceback:"},
         {"error with a table", "error(setmetatable({}, { __tostring = function() return 'own words' end }))", NULL,
