@@ -13,7 +13,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static size_t count(const char *s, size_t n, const char *what) {
     size_t hits = 0, length = strlen(what);
-    for (const char *end = s + n; n && (s = memmem(s, (size_t)(end - s), what, length)); s += length) hits++;
+    if (!n) return 0; /* an empty text may be NULL */
+    for (const char *end = s + n; (s = memmem(s, (size_t)(end - s), what, length)); s += length) hits++;
     return hits;
 }
 
