@@ -7,6 +7,7 @@
  * git2.h gives it.
  */
 #include <git2.h>
+#include <git2/sys/repository.h>
 
 #define MOON__GIT_FUNCTIONS(X)                                                                                         \
     X(libgit2_init)                                                                                                    \
@@ -21,6 +22,7 @@
     X(oid_is_zero)                                                                                                     \
     X(repository_open_ext)                                                                                             \
     X(repository_free)                                                                                                 \
+    X(repository_wrap_odb)                                                                                             \
     X(repository_path)                                                                                                 \
     X(repository_commondir)                                                                                            \
     X(repository_workdir)                                                                                              \
@@ -43,6 +45,7 @@
     X(config_free)                                                                                                     \
     X(config_get_string)                                                                                               \
     X(config_get_bool)                                                                                                 \
+    X(odb_new)                                                                                                         \
     X(odb_read)                                                                                                        \
     X(odb_free)                                                                                                        \
     X(odb_object_free)                                                                                                 \
@@ -148,6 +151,7 @@
     X(index_entrycount)                                                                                                \
     X(index_write)                                                                                                     \
     X(index_write_tree)                                                                                                \
+    X(index_write_tree_to)                                                                                             \
     X(ignore_path_is_ignored)                                                                                          \
     X(signature_new)                                                                                                   \
     X(signature_now)                                                                                                   \

@@ -20,7 +20,26 @@ static const char *state_name(int state) {
     }
 }
 
-static int put_branch(moon__git_job *job) {
+/* Is the index what the commit holds? It keeps the ids of the trees that it was last written as, and gives them where
+ * it still stands for them; else it would write them anew, which fails in a repository that has no store. So this is
+ * sure when true, and cheap either way: comparing a large tree with the index is not. */
+static bool nothing_staged(moon__git_job *job, const git_commit *head) {
+    const moon__git *git = job->git;
+    git_odb *nowhere = NULL;
+    git_repository *empty = NULL;
+    git_index *index = NULL;
+    git_oid tree;
+    bool same = job->top && !git->odb_new(&nowhere) && !git->repository_wrap_odb(&empty, nowhere) &&
+                !git->repository_index(&index, job->repo) && !git->index_write_tree_to(&tree, index, empty) &&
+                !git->oid_cmp(&tree, git->commit_tree_id(head));
+    git->index_free(index);
+    git->repository_free(empty);
+    git->odb_free(nowhere);
+    return same;
+}
+
+/* *clean: nothing is staged for sure. */
+static int put_branch(moon__git_job *job, bool *clean) {
     static const char heads[] = "refs/heads/";
     const moon__git *git = job->git;
     git_reference *symbolic = NULL;
@@ -46,6 +65,7 @@ static int put_branch(moon__git_job *job) {
     bool follows = commit && target && !strncmp(target, heads, sizeof heads - 1) &&
                    moon__git_put_upstream(job, target + sizeof heads - 1, git->commit_id(commit));
     if (!follows) moon_put_null(job->call, "upstream");
+    *clean = commit && nothing_staged(job, commit);
     git->reference_free(symbolic);
     git->commit_free(commit);
     return 0;
@@ -73,7 +93,7 @@ static void put_entry(moon__git_job *job, const git_status_entry *entry) {
     moon_put_end(job->call);
 }
 
-static int put_entries(moon__git_job *job) {
+static int put_entries(moon__git_job *job, bool clean) {
     const moon__git *git = job->git;
     git_status_options options;
     git_status_list *list = NULL;
@@ -81,6 +101,7 @@ static int put_entries(moon__git_job *job) {
     git->status_options_init(&options, GIT_STATUS_OPTIONS_VERSION);
     options.flags =
         GIT_STATUS_OPT_INCLUDE_UNTRACKED | GIT_STATUS_OPT_RENAMES_HEAD_TO_INDEX | GIT_STATUS_OPT_DISABLE_PATHSPEC_MATCH;
+    if (clean) options.show = GIT_STATUS_SHOW_WORKDIR_ONLY;
     if (job->top && git->status_list_new(&list, job->repo, &options))
         return moon__git_trouble(job, "cannot compare the work tree");
     if (list) count = git->status_list_entrycount(list);
@@ -94,8 +115,9 @@ static int put_entries(moon__git_job *job) {
 }
 
 static int work(moon__git_job *job) {
+    bool clean;
     moon_put_object(job->call, NULL);
-    if (put_branch(job) || moon__git_pause(job) || put_entries(job)) return -1;
+    if (put_branch(job, &clean) || moon__git_pause(job) || put_entries(job, clean)) return -1;
     moon_put_end(job->call);
     return 0;
 }

@@ -66,6 +66,28 @@ class Git(harness.Case):
         self.assertEqual(made[names[1]].get("index"), "deleted")
         self.assertEqual(len(made), 3)
 
+    def test_status_has_the_paths_that_git_has_after_each_way_to_stage(self):
+        names = [n for n in self.git("ls-files").splitlines() if n.isascii() and '"' not in n]
+        self.repo.write("meant.txt", "x\n")
+        self.git("config", "user.name", "Ada")
+        self.git("config", "user.email", "ada@example.com")
+        for label, command in (
+                ("nothing", ["status"]),
+                ("intent to add", ["add", "-N", "meant.txt"]),
+                ("added", ["add", "meant.txt"]),
+                ("committed", ["commit", "-qm", "meant"]),
+                ("commit undone", ["reset", "-q", "--soft", "HEAD~"]),
+                ("index undone", ["reset", "-q"]),
+                ("removed from the index", ["rm", "-q", "--cached", names[0]]),
+                ("another tree", ["read-tree", "HEAD~2"]),
+                ("an empty index", ["read-tree", "--empty"]),
+                ("reset", ["reset", "-q", "--hard"])):
+            self.git(*command)
+            with self.subTest(label):
+                theirs = {row[3:] for row in self.repo.git("status", "--porcelain", "-z", "--no-renames").split("\0") if row}
+                ours = {p for e in self.value("git.status", limit=1000)["entries"] for p in (e["path"], e.get("from")) if p}
+                self.assertEqual(ours, theirs)
+
     def test_commit_takes_what_it_is_given_and_nothing_else(self):
         self.git("config", "user.name", "Ada")
         self.git("config", "user.email", "ada@example.com")
