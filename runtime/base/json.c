@@ -143,9 +143,9 @@ moon_json_kind moon_json_type(const moon_json *value) {
 }
 
 const moon_json *moon_json_get(const moon_json *object, const char *name) {
-    if (!name || moon_json_type(object) != MOON_JSON_OBJECT) return NULL;
+    if (!name || !object || (node(object)->type & 0xFF) != cJSON_Object) return NULL;
     const cJSON *item = node(object)->child;
-    while (item && strcmp(item->string, name) != 0) item = item->next;
+    while (item && (*item->string != *name || strcmp(item->string, name) != 0)) item = item->next; /* mostly misses */
     return (const moon_json *)item;
 }
 

@@ -49,6 +49,7 @@ static bool fail(scanner *s, const char *wrong) {
 }
 
 static void skip_space(scanner *s) {
+    if (s->p != s->end && ' ' < *s->p) return; /* as it is nearly always */
     while (is(s, s->p, SPACE)) s->p++;
 }
 
