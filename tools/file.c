@@ -77,12 +77,13 @@ static void nearest_name(int fd, const char *name, char out[NAME_ROOM + 1]) {
         return;
     }
     for (int i = 0; i < NEAREST_ENTRIES && (d = readdir(stream)); i++) {
-        if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, "..") || strlen(d->d_name) > NAME_ROOM) continue;
-        if (moon__text_invalid(d->d_name, strlen(d->d_name))) continue;
+        size_t n = strlen(d->d_name);
+        if (!strcmp(d->d_name, ".") || !strcmp(d->d_name, "..") || n > NAME_ROOM) continue;
+        if (moon__text_invalid(d->d_name, n)) continue;
         unsigned far = distance(name, d->d_name);
         if (far < best || (far == best && out[0] && strcmp(d->d_name, out) < 0)) {
             best = far;
-            strcpy(out, d->d_name);
+            memcpy(out, d->d_name, n + 1);
         }
     }
     closedir(stream);

@@ -3,6 +3,7 @@
  */
 #include <fcntl.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -116,12 +117,12 @@ static kind *find_kind(listing *l, const char *ext) {
     kind *k = &l->kinds[slot];
     if (k->used) return k;
     if (l->n_kinds == KINDS_MAX) {
-        strcpy(l->kinds[KIND_SLOTS].ext, "(others)");
+        memcpy(l->kinds[KIND_SLOTS].ext, "(others)", sizeof "(others)");
         return &l->kinds[KIND_SLOTS];
     }
     l->n_kinds++;
     k->used = true;
-    strcpy(k->ext, ext);
+    snprintf(k->ext, sizeof k->ext, "%s", ext);
     return k;
 }
 

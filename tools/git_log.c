@@ -6,6 +6,7 @@
  * parents has it (a parent "treesame" to it) is not shown, and only that parent is followed, the first such; where all
  * parents differ, the commit is shown and all are followed. The path is compared by its entry in the trees.
  */
+#include <assert.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -158,6 +159,7 @@ static int simplify(log_query *l, moon__git_node *node, bool *show, moon__git_no
 
 /* Each commit goes through the queue once. */
 static int follow(log_query *l, moon__git_node *parent) {
+    assert(parent);
     if (parent->seen) return 0;
     parent->seen = true;
     return moon__git_walk_push(&l->walk, parent);
@@ -296,8 +298,10 @@ static int work(moon__git_job *job) {
     if (found == 1) return put_unborn(job), 0;
     if (found < 0 || (!start && moon__git_commit(job, ref, &start))) return -1;
     log_query *l = calloc(1, sizeof *l);
-    int failed = l ? 0 : moon__git_nomem(job);
-    if (!failed) {
+    int failed;
+    if (!l) {
+        failed = moon__git_nomem(job);
+    } else {
         l->job = l->walk.job = job;
         failed = read_arguments(l) || moon__git_walk_init(&l->walk, job) || moon__git_names_init(&l->names, job);
         if (!failed) failed = list(l, job->git->commit_id(start));

@@ -179,11 +179,12 @@ static int open_failed(moon__git_job *job, const char *dir) {
 /* The work tree's path without its last slash, and the workspace below it. */
 static int place(moon__git_job *job, const char *dir, const char *root) {
     size_t n = strlen(dir) > 1 ? strlen(dir) : 0;
-    char *top = moon_call_alloc(job->call, strlen(dir) + 1), *prefix = moon_call_alloc(job->call, strlen(root) + 2);
+    const char *below = root[n] == '/' ? root + n + 1 : "";
+    size_t top_size = strlen(dir) + 1, prefix_size = strlen(below) + 2;
+    char *top = moon_call_alloc(job->call, top_size), *prefix = moon_call_alloc(job->call, prefix_size);
     if (!top || !prefix) return moon__git_nomem(job);
-    strcpy(top, dir);
-    strcpy(prefix, root[n] == '/' ? root + n + 1 : "");
-    if (*prefix) strcat(prefix, "/");
+    memcpy(top, dir, top_size);
+    snprintf(prefix, prefix_size, "%s%s", below, *below ? "/" : "");
     job->top = top;
     job->prefix = prefix;
     return 0;
@@ -194,7 +195,7 @@ int moon__git_open(moon__git_job *job) {
     char dir[PATH_MAX];
     bool bare;
     if (strlen(root) >= sizeof dir) return moon__git_fail(job, "the workspace's path is too long");
-    strcpy(dir, root);
+    snprintf(dir, sizeof dir, "%s", root);
     if (find(job, dir, &bare)) return -1;
     unsigned flags = GIT_REPOSITORY_OPEN_NO_SEARCH;
     if (bare) flags |= GIT_REPOSITORY_OPEN_NO_DOTGIT | GIT_REPOSITORY_OPEN_BARE;

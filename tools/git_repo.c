@@ -121,10 +121,11 @@ const char *moon__git_shown_path(moon__git_job *job, const char *path) {
     }
     while (same && prefix[same - 1] != '/') same--;
     for (const char *p = prefix + same; *p; p++) up += *p == '/';
-    char *shown = moon_call_alloc(job->call, up * 3 + strlen(path + same) + 1);
+    size_t rest = strlen(path + same) + 1;
+    char *shown = moon_call_alloc(job->call, up * 3 + rest);
     if (!shown) return NULL;
-    for (size_t i = 0; i < up; i++) memcpy(shown + i * 3, "../", 3);
-    strcpy(shown + up * 3, path + same);
+    for (size_t i = 0; i < up * 3; i++) shown[i] = "../"[i % 3];
+    memcpy(shown + up * 3, path + same, rest);
     return shown;
 }
 

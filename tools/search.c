@@ -309,6 +309,7 @@ static void search_tree(search *s, moon__walk *walk, const char *path, int fd) {
     }
     for (unsigned i = 0; i < s->n_helpers; i++) pthread_join(s->helpers[i], NULL);
     worker_fini(&w);
+    walk->ctx = NULL;
     if (walk->no_memory) atomic_store(&s->no_memory, true);
     s->unreadable += (int64_t)walk->unreadable;
 }

@@ -2,19 +2,20 @@
 #ifndef MOON_BASE_JSON_H
 #define MOON_BASE_JSON_H
 /*
- * Strict JSON (RFC 8259) on cJSON, whose own parser takes more than JSON and loses some of it: the text is checked first
- * (UTF-8, number and string grammar, nothing after the value, depth), then parsed. moon_json is a cJSON node; only json.c
- * knows. Reading functions stand in <moonlet/tool.h>.
+ * Strict JSON (RFC 8259) on cJSON, whose own parser takes more than JSON and loses some of it: the text is checked
+ * first (UTF-8, number and string grammar, nothing after the value, depth), then parsed. moon_json is a cJSON node;
+ * only json.c knows. Reading functions stand in <moonlet/tool.h>.
  */
 #include "buf.h"
 
 enum {
-    MOON__JSON_DEPTH = 200,       /* deeper nesting is refused */
-    MOON__JSON_REPAIR = 1 << 0,   /* bytes that are not UTF-8, lone surrogates and \u0000 become U+FFFD instead of an error */
+    MOON__JSON_DEPTH = 200, /* deeper nesting is refused */
+    MOON__JSON_REPAIR =
+        1 << 0, /* bytes that are not UTF-8, lone surrogates and \u0000 become U+FFFD instead of an error */
 };
 
-/* On MOON_EPARSE the error says what and at which byte. The tree is the caller's: moon__json_free. Of members with the same
- * name the first is kept, for every reader. Integers over 2^53 lose digits, so 2^53 + 1 reads as 2^53. */
+/* On MOON_EPARSE the error says what and at which byte. The tree is the caller's: moon__json_free. Of members with the
+ * same name the first is kept, for every reader. Integers over 2^53 lose digits, so 2^53 + 1 reads as 2^53. */
 MOON_MUST_USE moon_status moon__json_parse(moon_json **out, const char *text, size_t length, unsigned flags,
                                            moon_error *error);
 void moon__json_free(moon_json *json);
@@ -27,9 +28,9 @@ void moon__json_print_canonical(moon__buf *buf, const moon_json *value);
 /* Checks text without parsing it, as moon__json_parse without flags does. MOON_OK or MOON_EPARSE. */
 MOON_MUST_USE moon_status moon__json_check(const char *text, size_t length, moon_error *error);
 
-/* A writer that keeps commas and nesting right. Names are NULL inside arrays and at the top. What would not be JSON (a name
- * that is missing or too many, a second value at the top, an end too many) sets MOON_EINVAL in the buffer, a depth over 63
- * MOON_ELIMIT. Numbers that are not finite become null. */
+/* A writer that keeps commas and nesting right. Names are NULL inside arrays and at the top. What would not be JSON (a
+ * name that is missing or too many, a second value at the top, an end too many) sets MOON_EINVAL in the buffer, a depth
+ * over 63 MOON_ELIMIT. Numbers that are not finite become null. */
 typedef struct moon__jw {
     moon__buf *buf;
     unsigned depth;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef MOON_BASE_REGEX_H
 #define MOON_BASE_REGEX_H
-/* Patterns of JSON Schema: PCRE2 with the ECMAScript spellings that it knows, and with bounded work. A compiled pattern is
- * constant, so several threads may match with it. */
+/* Patterns of JSON Schema: PCRE2 with the ECMAScript spellings that it knows, and with bounded work. A compiled pattern
+ * is constant, so several threads may match with it. */
 #include "buf.h"
 
 typedef struct moon__regex moon__regex;

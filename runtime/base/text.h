@@ -14,18 +14,20 @@ size_t moon__utf8_length(const char *text, size_t n);
 void moon__utf8_repair(moon__buf *buf, const char *text, size_t n);
 /* The largest cut <= n that does not split a code point of text. */
 size_t moon__utf8_floor(const char *text, size_t n);
-/* Appends text made safe for a terminal: printable UTF-8, \n and \t stay; every control character (C0, DEL, C1), invalid byte,
- * bidi control, zero-width and tag character is shown as <U+001B> or <0x9B>. A lone CR becomes \n, CRLF becomes \n. */
+/* Appends text made safe for a terminal: printable UTF-8, \n and \t stay; every control character (C0, DEL, C1),
+ * invalid byte, bidi control, zero-width and tag character is shown as <U+001B> or <0x9B>. A lone CR becomes \n, CRLF
+ * becomes \n. */
 void moon__term_safe(moon__buf *buf, const char *text, size_t n);
 /* Damerau-Levenshtein distance, capped at 32 bytes of either; for "did you mean". */
 unsigned moon__edit_distance(const char *a, const char *b);
-/* The nearest of names (NULL-terminated) to word, or NULL if none is near (distance over a third of the length, min 1). */
+/* The nearest of names (NULL-terminated) to word, or NULL if none is near (distance over a third of the length, min 1).
+ */
 const char *moon__nearest(const char *word, const char *const *names);
 /* A malloc'd copy; NULL when out of memory or text is NULL. */
 char *moon__strdup(const char *text);
 char *moon__strndup(const char *text, size_t n);
-/* Does the glob match the path? `*` and `?` stay within a segment, `**` crosses (and `**` + `/` matches no segment too), [a-z]
- * and [!a-z], {a,b} alternatives, `\` quotes. A pattern without "/" matches the last segment. A pattern of over 1,023 bytes,
- * or one that takes over a million steps, matches nothing. */
+/* Does the glob match the path? `*` and `?` stay within a segment, `**` crosses (and `**` + `/` matches no segment
+ * too), [a-z] and [!a-z], {a,b} alternatives, `\` quotes. A pattern without "/" matches the last segment. A pattern of
+ * over 1,023 bytes, or one that takes over a million steps, matches nothing. */
 bool moon__glob_match(const char *glob, const char *path);
 #endif

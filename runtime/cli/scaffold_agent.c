@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+/* Files, line by line. */
+/* clang-format off */
 static const char *const agent[] = {
     "-- %N: answers questions about the files and the history of a directory.",
     "--",
@@ -49,6 +51,7 @@ static const char *const agent[] = {
     NULL,
 };
 
+/* clang-format on */
 const moon__cli_template moon__cli_new_agent[] = {
     {"%N.lua", agent, 0644},
     {NULL, NULL, 0},

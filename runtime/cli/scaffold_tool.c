@@ -4,6 +4,8 @@
 
 #include <stddef.h>
 
+/* Files, line by line. */
+/* clang-format off */
 static const char *const source[] = {
     "/* %N: tools for Moonlet, as a plugin. <moonlet/tool.h> is the manual. */",
     "#include <errno.h>",
@@ -169,6 +171,7 @@ static const char *const readme[] = {
     NULL,
 };
 
+/* clang-format on */
 const moon__cli_template moon__cli_new_tool[] = {
     {"%N.c", source, 0644},
     {"Makefile", makefile, 0644},

@@ -27,7 +27,10 @@ static bool file_name(const char *module, char path[NAME_MAX_LENGTH + 8]) {
 static void push_source(lua_State *L, const char *module, const char *path) {
     moon__script *script = moon__script_of(L);
     moon_error error = {0};
-    if (!script->dir) luaL_error(L, "module \"%s\" is not found: a built-in script has no files beside it", module);
+    if (!script->dir) {
+        luaL_error(L, "module \"%s\" is not found: a built-in script has no files beside it", module);
+        return;
+    }
     int dir = open(script->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (dir < 0) luaL_error(L, "module \"%s\" is not found: %s: %s", module, script->dir, strerror(errno));
     moon__buf *source = moon__lua_scratch(L, MOON__SOURCE_MAX);

@@ -2,9 +2,10 @@
 #ifndef MOON_MODEL_MODEL_H
 #define MOON_MODEL_MODEL_H
 /*
- * Models and conversations. A moon__model says where answers come from; a moon__chat is one conversation with it: messages
- * are appended (serialized once, into the provider's own bytes) and answers asked for. Both are records of functions, so that
- * an HTTP provider, a Lua script and, around them, a wrapper look alike. The run sees nothing else of a model.
+ * Models and conversations. A moon__model says where answers come from; a moon__chat is one conversation with it:
+ * messages are appended (serialized once, into the provider's own bytes) and answers asked for. Both are records of
+ * functions, so that an HTTP provider, a Lua script and, around them, a wrapper look alike. The run sees nothing else
+ * of a model.
  *
  * Tool names are dotted here; only the HTTP chat knows the wire's form of them (wire name: dots become "_").
  */
@@ -35,8 +36,8 @@ typedef struct moon__ask {
     void (*delta)(void *ctx, moon__delta kind, const char *text, size_t n);
     /* The attempt failed and is made again after wait_ms; deltas so far are void. */
     void (*retry)(void *ctx, int attempt, int64_t wait_ms, const moon_error *why);
-    /* status MOON_OK with the answer; MOON_ENET (no whole answer came) or MOON_EPROVIDER (the server refused, or what it sends
-     * is no model's answer; error->cause: HTTP status) after the last retry; MOON_ENOMEM. */
+    /* status MOON_OK with the answer; MOON_ENET (no whole answer came) or MOON_EPROVIDER (the server refused, or what
+     * it sends is no model's answer; error->cause: HTTP status) after the last retry; MOON_ENOMEM. */
     void (*done)(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error);
     void *ctx;
 } moon__ask;
@@ -62,7 +63,9 @@ typedef struct moon__model_ops {
 } moon__model_ops;
 
 /* Prices in USD per million tokens; below zero: unknown. */
-typedef struct moon__price { double input, cached, output; } moon__price;
+typedef struct moon__price {
+    double input, cached, output;
+} moon__price;
 
 struct moon__model {
     const moon__model_ops *ops;
@@ -85,18 +88,22 @@ typedef struct moon__models moon__models;
 /* Loads a scripted model from a Lua file, or the built-in one called "offline". Given by lua/. */
 typedef moon_status (*moon__model_loader)(void *ctx, const char *path, moon__model **out, moon_error *error);
 
-MOON_MUST_USE moon_status moon__models_new(moon__models **out, moon__loop *loop, moon__random *random, moon_error *error);
+MOON_MUST_USE moon_status moon__models_new(moon__models **out, moon__loop *loop, moon__random *random,
+                                           moon_error *error);
 void moon__models_free(moon__models *models);
 void moon__models_set_loader(moon__models *models, moon__model_loader loader, void *ctx);
-MOON_MUST_USE moon_status moon__models_add_provider(moon__models *models, const moon_provider *provider, moon_error *error);
+MOON_MUST_USE moon_status moon__models_add_provider(moon__models *models, const moon_provider *provider,
+                                                    moon_error *error);
 /* Settings of the user's configuration, an object { base_url=, wire=, key_env=, price={input,cached,output}, model=,
- * temperature= … } per provider name. trusted: of the user, not of a repository; without it anything that could send a key
- * elsewhere is an error. */
+ * temperature= … } per provider name. trusted: of the user, not of a repository; without it anything that could send a
+ * key elsewhere is an error. */
 MOON_MUST_USE moon_status moon__models_configure(moon__models *models, const moon_json *providers, bool trusted,
                                                  moon_error *error);
-/* The model for a spec "provider/model", "provider" (its default model), "x.lua", "offline", or NULL: the default spec of the
- * runtime if it is set, MOONLET_MODEL, the first key that is set, else "offline". Errors say what was looked for. */
-MOON_MUST_USE moon_status moon__models_get(moon__models *models, const char *spec, moon__model **out, moon_error *error);
+/* The model for a spec "provider/model", "provider" (its default model), "x.lua", "offline", or NULL: the default spec
+ * of the runtime if it is set, MOONLET_MODEL, the first key that is set, else "offline". Errors say what was looked
+ * for. */
+MOON_MUST_USE moon_status moon__models_get(moon__models *models, const char *spec, moon__model **out,
+                                           moon_error *error);
 void moon__models_set_default(moon__models *models, const char *spec, const char *source); /* copied */
 /* The names of profiles, sorted, NULL-terminated. */
 const char *const *moon__models_names(const moon__models *models);
@@ -108,7 +115,7 @@ typedef struct moon__http_model {
     const moon_provider *provider;
     moon__price price;
     const char *extra;
-    int64_t max_output_tokens; /* 0 or less: not given */
+    int64_t max_output_tokens;          /* 0 or less: not given */
     const moon_wire_settings *defaults; /* sampling where the agent says nothing; NULL: none. Only its numbers and
                                            reasoning_effort are read */
     bool send_reasoning;                /* what the model thought goes back with its messages */

@@ -5,6 +5,7 @@
  * The specification is a JSON object; what cannot be JSON (a script's tools, a scripted model) comes beside it. Every
  * mistake in it is an error now, with the field's name, not a surprise in a run.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,8 +116,10 @@ static moon_status take_group(moon__agent *agent, const char *group, bool *any, 
 }
 
 static moon_status take_named(moon__agent *agent, const char *name, moon_error *error) {
-    for (size_t i = 0; i < agent->n_own; i++)
-        if (!strcmp(agent->own[i].tool->name, name)) return take_tool(agent, &agent->own[i], error);
+    for (size_t i = 0; i < agent->n_own; i++) {
+        const moon_tool *own = agent->own[i].tool;
+        if (own && !strcmp(own->name, name)) return take_tool(agent, &agent->own[i], error);
+    }
     const moon__tools *tools = agent->base.runtime->tools;
     const moon__tool_entry *entry = moon__tools_find(tools, name);
     if (entry) return take_tool(agent, entry, error);
@@ -168,6 +171,7 @@ static moon_status tell_tools(moon__agent *agent, moon_error *error) {
     agent->wire_tools = calloc(agent->n_tools + 1, sizeof *agent->wire_tools);
     if (!agent->wire_tools) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
     for (size_t i = 0; i < agent->n_tools; i++) {
+        assert(agent->tools[i]);
         const moon_tool *tool = agent->tools[i]->tool;
         agent->wire_tools[i] = (moon_wire_tool){
             .name = tool->name, .description = tool->description, .params = moon__schema_text(agent->tools[i]->schema)};

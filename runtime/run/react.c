@@ -378,7 +378,7 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     if (!status) status = model->ops->open(model, &agent->settings, &r->chat, error);
     if (!status) status = greet(r, error);
     if (status) {
-        if (r->chat) model->ops->close(r->chat);
+        if (model && r->chat) model->ops->close(r->chat);
         moon__calls_free(r->calls);
         free(r);
     } else {

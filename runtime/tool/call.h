@@ -3,9 +3,9 @@
 #define MOON_TOOL_CALL_H
 /*
  * The life of one call, after its arguments were checked and policy allowed it:
- *   start → (worker or loop) → done | fail → [result cut to size, whole spilled] → done callback on the loop thread → freed.
- * Timeout and cancel set the cancelled flag, end the call's subprocess and call the tool's cancel; the call then ends as the
- * tool does. Whatever thread ends it, the callback comes from the loop, never inline.
+ *   start → (worker or loop) → done | fail → [result cut to size, whole spilled] → done callback on the loop thread →
+ * freed. Timeout and cancel set the cancelled flag, end the call's subprocess and call the tool's cancel; the call then
+ * ends as the tool does. Whatever thread ends it, the callback comes from the loop, never inline.
  */
 #include "pool.h"
 #include "proc.h"

@@ -181,7 +181,8 @@ moon_status moon__tools_add_plugin(moon__tools *tools, const char *path, moon_er
         status = moon_error_set(error, MOON_EINVAL, "plugin %s was built for tool interface %u, this is %u", path,
                                 plugin->abi, MOON_TOOL_ABI);
     size_t before = tools->count;
-    for (size_t i = 0; !status && plugin->tools[i]; i++) status = moon__tools_add(tools, plugin->tools[i], error);
+    for (size_t i = 0; !status && plugin && plugin->tools[i]; i++)
+        status = moon__tools_add(tools, plugin->tools[i], error);
     if (status && tools->count == before) {
         dlclose(handle);
         return status;

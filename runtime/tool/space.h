@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #ifndef MOON_TOOL_SPACE_H
 #define MOON_TOOL_SPACE_H
-/* The workspace: one directory, opened once; every path of a tool is resolved beneath it with openat2. A moon__scratch is what one
- * root run keeps beside it: spilled results, hashes of files it has read, notes. It is shared with worker threads. */
+/* The workspace: one directory, opened once; every path of a tool is resolved beneath it with openat2. A moon__scratch
+ * is what one root run keeps beside it: spilled results, hashes of files it has read, notes. It is shared with worker
+ * threads. */
 #include "buf.h"
 
 typedef struct moon__space moon__space;

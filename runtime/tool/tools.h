@@ -25,7 +25,8 @@ const char *moon__tools_nearest(const moon__tools *tools, const char *name);
 MOON_MUST_USE moon_status moon__tool_entry_init(moon__tool_entry *entry, const moon_tool *tool, moon_error *error);
 void moon__tool_entry_fini(moon__tool_entry *entry);
 
-/* Parses and checks arguments; "" is {}. MOON_EPARSE, MOON_ESCHEMA with an explanation for the model in *why. At most 1 MiB. */
+/* Parses and checks arguments; "" is {}. MOON_EPARSE, MOON_ESCHEMA with an explanation for the model in *why. At most 1
+ * MiB. */
 MOON_MUST_USE moon_status moon__tool_check(const moon__tool_entry *entry, const char *args, size_t n, moon_json **out,
                                            moon__buf *why);
 

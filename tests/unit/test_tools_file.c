@@ -2,8 +2,8 @@
 /* file.read, file.write, file.edit and file.list, run as the runtime runs them; the rules of .gitignore against git. */
 #include "tool_files.h"
 
-#include <sys/un.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "../../tools/builtin.h"
 #include "../../tools/edit.h"
@@ -70,9 +70,14 @@ static void test_file_read__what_is_no_text_is_refused(void **state) {
     static const struct {
         const char *path, *part;
     } rows[] = {
-        {"nul", "binary file of 7 bytes"}, {"bytes", "much of it is not UTF-8"}, {"dir", "is a directory"},
-        {"fifo", "is a named pipe"},       {"out", "outside"},                   {"../x", "outside"},
-        {"/etc/passwd", "outside"},        {"sock", "socket"},
+        {"nul", "binary file of 7 bytes"},
+        {"bytes", "much of it is not UTF-8"},
+        {"dir", "is a directory"},
+        {"fifo", "is a named pipe"},
+        {"out", "outside"},
+        {"../x", "outside"},
+        {"/etc/passwd", "outside"},
+        {"sock", "socket"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char args[100];
@@ -141,7 +146,8 @@ static void test_file_write__refuses_what_changed_since_it_was_read(void **state
     assert_string_equal(files_get(f, "a"), "two\n");
     assert_true(files_call(f, READ, "{\"path\":\"a\"}").ok);
     assert_true(files_call(f, WRITE, "{\"path\":\"a\",\"content\":\"three\\n\"}").ok);
-    assert_true(files_call(f, EDIT, "{\"path\":\"a\",\"old\":\"three\",\"new\":\"four\"}").ok); /* our own change is known */
+    assert_true(
+        files_call(f, EDIT, "{\"path\":\"a\",\"old\":\"three\",\"new\":\"four\"}").ok); /* our own change is known */
 }
 
 static void test_file_write__refuses_links_and_directories(void **state) {
@@ -175,15 +181,20 @@ static void test_edit__matches(void **state) {
         {"crlf from its newline on", "a\r\nb\r\n", "\nb", "", "a\r\n", 1, 2, false},
         {"lf kept", "a\nb\n", "a\r\nb\r\n", "x\r\ny\r\n", "x\ny\n", 1, 2, false},
         {"deeper", "if:\n        a\n        b\n", "a\n  b\n", "c\n", "if:\n        c\n", 2, 3, true},
-        {"indentation added", "{\n    if (x)\n        y();\n}\n", "if (x)\n    y( );\n", "", "{\n    if (x)\n        y();\n}\n", 0, 0, true},
-        {"uniform shift", "{\n    f(a,  b);\n    g();\n}\n", "f(a, b);\ng();\n", "f(b);\n  h();\n", "{\n    f(b);\n      h();\n}\n", 2, 3, true},
-        {"shift to the left", "f(a,  b);\n  g();\n", "    f(a, b);\n      g();\n", "    x\n        y\n", "x\n    y\n", 1, 2, true},
+        {"indentation added", "{\n    if (x)\n        y();\n}\n", "if (x)\n    y( );\n", "",
+         "{\n    if (x)\n        y();\n}\n", 0, 0, true},
+        {"uniform shift", "{\n    f(a,  b);\n    g();\n}\n", "f(a, b);\ng();\n", "f(b);\n  h();\n",
+         "{\n    f(b);\n      h();\n}\n", 2, 3, true},
+        {"shift to the left", "f(a,  b);\n  g();\n", "    f(a, b);\n      g();\n", "    x\n        y\n", "x\n    y\n",
+         1, 2, true},
         {"tabs in the file", "{\n\tif (x) {\n\t\ty();\n\t}\n}\n", "    if (x) {\n        y();\n    }\n",
-         "    if (x) {\n        z();\n            w();\n    }\n", "{\n\tif (x) {\n\t\tz();\n\t\t\tw();\n\t}\n}\n", 2, 4, true},
+         "    if (x) {\n        z();\n            w();\n    }\n", "{\n\tif (x) {\n\t\tz();\n\t\t\tw();\n\t}\n}\n", 2, 4,
+         true},
         {"spaces in the file", "  a  b\n    c\n", "\ta b\n\t\tc\n", "\tx\n\t\t\ty\n", "  x\n      y\n", 1, 2, true},
         {"trailing blanks", "a  \nb\t\nc\n", "a\nb\nc\n", "x\n", "x\n", 1, 3, true},
         {"no newline at the end of old", "a  b\nc\n", "a b", "x", "x\nc\n", 1, 1, true},
-        {"first line quoted from its middle", "  x\n    y  z;\n", "x\n    y z;\n", "x\n    w;\n", "  x\n    w;\n", 1, 2, true},
+        {"first line quoted from its middle", "  x\n    y  z;\n", "x\n    y z;\n", "x\n    w;\n", "  x\n    w;\n", 1, 2,
+         true},
         {"crlf tolerant", "a  b\r\nc\r\n", "a b\n", "x\ny\n", "x\r\ny\r\nc\r\n", 1, 1, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -212,31 +223,38 @@ static void test_edit__matches(void **state) {
 static void test_file_edit__reports_lines_and_surroundings(void **state) {
     files *f = *state;
     files_put(f, "a", "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
-    files_expect(f, EDIT, "{\"path\":\"a\",\"old\":\"5\\n\",\"new\":\"five\\nand\\n\"}",
-                 "edited a: lines 5-5 replaced (exact)\n     2\t2\n     3\t3\n     4\t4\n     5\tfive\n     6\tand\n     "
-                 "7\t6\n     8\t7\n     9\t8\n");
+    files_expect(
+        f, EDIT, "{\"path\":\"a\",\"old\":\"5\\n\",\"new\":\"five\\nand\\n\"}",
+        "edited a: lines 5-5 replaced (exact)\n     2\t2\n     3\t3\n     4\t4\n     5\tfive\n     6\tand\n     "
+        "7\t6\n     8\t7\n     9\t8\n");
     assert_string_equal(files_get(f, "a"), "1\n2\n3\n4\nfive\nand\n6\n7\n8\n9\n");
 }
 
 static void test_file_edit__ambiguity_lists_lines(void **state) {
     files *f = *state;
     files_put(f, "a", "x\ny\nx\ny\nx\nx\nx\nx\n");
-    files_expect_fail(f, EDIT, "{\"path\":\"a\",\"old\":\"x\",\"new\":\"z\"}", "6 times, beginning in lines 1, 3, 5, 6, 7 …");
+    files_expect_fail(f, EDIT, "{\"path\":\"a\",\"old\":\"x\",\"new\":\"z\"}",
+                      "6 times, beginning in lines 1, 3, 5, 6, 7 …");
     files_put(f, "b", "\tf( a )\nq\n  f( a )\n");
-    files_expect_fail(f, EDIT, "{\"path\":\"b\",\"old\":\" f( a ) \",\"new\":\"z\"}", "(whitespace apart), beginning in lines 1, 3");
+    files_expect_fail(f, EDIT, "{\"path\":\"b\",\"old\":\" f( a ) \",\"new\":\"z\"}",
+                      "(whitespace apart), beginning in lines 1, 3");
     files_put(f, "c", "aaa");
     files_expect_fail(f, EDIT, "{\"path\":\"c\",\"old\":\"aa\",\"new\":\"z\"}", "2 times");
-    files_expect(f, EDIT, "{\"path\":\"a\",\"old\":\"x\",\"new\":\"zz\",\"all\":true}",
-                 "edited a: 6 places replaced (exact), the first in lines 1-1\n     1\tzz\n     2\ty\n     3\tzz\n     4\ty\n");
+    files_expect(
+        f, EDIT, "{\"path\":\"a\",\"old\":\"x\",\"new\":\"zz\",\"all\":true}",
+        "edited a: 6 places replaced (exact), the first in lines 1-1\n     1\tzz\n     2\ty\n     3\tzz\n     4\ty\n");
     assert_string_equal(files_get(f, "a"), "zz\ny\nzz\ny\nzz\nzz\nzz\nzz\n");
 }
 
 static void test_file_edit__no_match_shows_the_nearest(void **state) {
     files *f = *state;
-    files_put(f, "a", "int main(void) {\n    printf(\"hello\\n\");\n    return 0;\n}\n\nint other(int x) {\n    return x + 1;\n}\n");
-    files_expect_fail(f, EDIT, "{\"path\":\"a\",\"old\":\"int other(int y) {\\n    return y + 1;\\n\",\"new\":\"z\"}",
-                      "nearest is in lines 6-7; copy old from there (without the numbers):\n     6\tint other(int x) {\n     "
-                      "7\t    return x + 1;\n");
+    files_put(
+        f, "a",
+        "int main(void) {\n    printf(\"hello\\n\");\n    return 0;\n}\n\nint other(int x) {\n    return x + 1;\n}\n");
+    files_expect_fail(
+        f, EDIT, "{\"path\":\"a\",\"old\":\"int other(int y) {\\n    return y + 1;\\n\",\"new\":\"z\"}",
+        "nearest is in lines 6-7; copy old from there (without the numbers):\n     6\tint other(int x) {\n     "
+        "7\t    return x + 1;\n");
     files_expect_fail(f, EDIT, "{\"path\":\"a\",\"old\":\"@@@@ ####\",\"new\":\"z\"}", "nor anything like it");
 }
 
@@ -337,22 +355,25 @@ static void test_file_list__summary_counts_each_file_once(void **state) {
     files_put(f, "a/x.c", "12");
     files_put(f, "a/b/y.c", "123");
     files_put(f, "a/b/c/Makefile", "1234");
-    files_expect(f, LIST, "{\"summary\":true}",
-                 "{\"dirs\":[{\"path\":\".\",\"files\":1,\"bytes\":1},{\"path\":\"a\",\"files\":3,\"bytes\":9}],\"kinds\":["
-                 "{\"ext\":\"c\",\"files\":3,\"bytes\":6},{\"ext\":\"\",\"files\":1,\"bytes\":4}],\"total\":4,\"bytes\":10,"
-                 "\"more\":false}");
-    files_expect(f, LIST, "{\"summary\":true,\"path\":\"a\",\"depth\":2,\"glob\":\"*.c\"}",
-                 "{\"dirs\":[{\"path\":\"a\",\"files\":1,\"bytes\":2},{\"path\":\"a/b\",\"files\":1,\"bytes\":3}],\"kinds\":["
-                 "{\"ext\":\"c\",\"files\":2,\"bytes\":5}],\"total\":2,\"bytes\":5,\"more\":false}");
+    files_expect(
+        f, LIST, "{\"summary\":true}",
+        "{\"dirs\":[{\"path\":\".\",\"files\":1,\"bytes\":1},{\"path\":\"a\",\"files\":3,\"bytes\":9}],\"kinds\":["
+        "{\"ext\":\"c\",\"files\":3,\"bytes\":6},{\"ext\":\"\",\"files\":1,\"bytes\":4}],\"total\":4,\"bytes\":10,"
+        "\"more\":false}");
+    files_expect(
+        f, LIST, "{\"summary\":true,\"path\":\"a\",\"depth\":2,\"glob\":\"*.c\"}",
+        "{\"dirs\":[{\"path\":\"a\",\"files\":1,\"bytes\":2},{\"path\":\"a/b\",\"files\":1,\"bytes\":3}],\"kinds\":["
+        "{\"ext\":\"c\",\"files\":2,\"bytes\":5}],\"total\":2,\"bytes\":5,\"more\":false}");
 }
 
 static void test_file_list__odd_names(void **state) {
     files *f = *state;
     files_put(f, "caf\xE9", "");
     files_put(f, "line\nbreak\x1b[31m", "");
-    files_expect(f, LIST, "{}",
-                 "{\"files\":[{\"path\":\"caf\xEF\xBF\xBD\",\"size\":0,\"raw_hex\":\"636166e9\"},{\"path\":\"line\\nbreak"
-                 "\\u001b[31m\",\"size\":0}],\"total\":2,\"more\":false}");
+    files_expect(
+        f, LIST, "{}",
+        "{\"files\":[{\"path\":\"caf\xEF\xBF\xBD\",\"size\":0,\"raw_hex\":\"636166e9\"},{\"path\":\"line\\nbreak"
+        "\\u001b[31m\",\"size\":0}],\"total\":2,\"more\":false}");
 }
 
 static void test_file_list__rules_of_directories_above_hold(void **state) {
@@ -364,7 +385,8 @@ static void test_file_list__rules_of_directories_above_hold(void **state) {
     files_put(f, "a/b/x.c", "");
     files_put(f, "a/gen/y.c", "");
     files_expect(f, LIST, "{\"path\":\"a/b\"}",
-                 "{\"files\":[{\"path\":\"a/b/keep.o\",\"size\":0},{\"path\":\"a/b/x.c\",\"size\":0}],\"total\":2,\"more\":false}");
+                 "{\"files\":[{\"path\":\"a/b/keep.o\",\"size\":0},{\"path\":\"a/b/"
+                 "x.c\",\"size\":0}],\"total\":2,\"more\":false}");
     host_result r = files_call(f, LIST, "{}");
     assert_null(strstr(r.text, "gen"));
     files_put(f, "a/b/.git/HEAD", "ref"); /* a repository inside has rules of its own only */
@@ -394,9 +416,11 @@ static void grow(files *f, uint64_t *seed, const char *dir, int depth) {
 }
 
 static size_t random_rules(uint64_t *seed, char *out, size_t room) {
-    static const char *const atoms[] = {"a", "b", "c", "ab", "foo", "*", "**", "?", "/", "/", "/", "[ab]", "[!a]", "[a-c]", "[^]b]",
-                                        ".", ".o", "\\*", "\\ ", " ", "[[:alpha:]]", "[]a]", "[1]", "\xC3\xA9", "#", "!", "d",
-                                        "***", "[a-", "-", "[[:foo:]]", "[a/b]", "[--a]", "\\", "[", "**/", "/**", "*.", "[c-a]"};
+    static const char *const atoms[] = {"a",     "b",   "c",   "ab",   "foo",         "*",     "**",        "?",
+                                        "/",     "/",   "/",   "[ab]", "[!a]",        "[a-c]", "[^]b]",     ".",
+                                        ".o",    "\\*", "\\ ", " ",    "[[:alpha:]]", "[]a]",  "[1]",       "\xC3\xA9",
+                                        "#",     "!",   "d",   "***",  "[a-",         "-",     "[[:foo:]]", "[a/b]",
+                                        "[--a]", "\\",  "[",   "**/",  "/**",         "*.",    "[c-a]"};
     size_t n = 0;
     for (unsigned lines = 1 + next_random(seed) % 4; lines; lines--) {
         if (next_random(seed) % 4 == 0) out[n++] = '!';
@@ -417,7 +441,8 @@ static size_t random_rules(uint64_t *seed, char *out, size_t room) {
 static char *run_git(files *f, const char *args, size_t *n) {
     static char out[1 << 20];
     char command[400];
-    snprintf(command, sizeof command, "GIT_CONFIG_NOSYSTEM=1 HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent git -C %s %s", f->dir, args);
+    snprintf(command, sizeof command,
+             "GIT_CONFIG_NOSYSTEM=1 HOME=/nonexistent XDG_CONFIG_HOME=/nonexistent git -C %s %s", f->dir, args);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     *n = fread(out, 1, sizeof out - 1, pipe);
@@ -441,7 +466,8 @@ static size_t paths_of(const char *json, char *out) {
 
 static void test_ignore__same_files_as_git(void **state) {
     files *f = *state;
-    static const char *const places[] = {".gitignore", "a/.gitignore", "ab/.gitignore", "foo/d/.gitignore", ".git/info/exclude"};
+    static const char *const places[] = {".gitignore", "a/.gitignore", "ab/.gitignore", "foo/d/.gitignore",
+                                         ".git/info/exclude"};
     static char ours[1 << 20];
     char rules[5][400];
     size_t n, m;
@@ -467,8 +493,9 @@ static void test_ignore__same_files_as_git(void **state) {
         size_t at = 0;
         for (size_t i = 0; i < n && i < m && ours[i] == theirs[i]; i++)
             if (!ours[i]) at = i + 1;
-        fail_msg("round %d: moonlet has \"%s\" where git has \"%s\"; rules \"%s\", \"%s\", \"%s\", \"%s\", exclude \"%s\"", round,
-                 ours + at, theirs + at, rules[0], rules[1], rules[2], rules[3], rules[4]);
+        fail_msg(
+            "round %d: moonlet has \"%s\" where git has \"%s\"; rules \"%s\", \"%s\", \"%s\", \"%s\", exclude \"%s\"",
+            round, ours + at, theirs + at, rules[0], rules[1], rules[2], rules[3], rules[4]);
     }
 }
 

@@ -20,7 +20,8 @@ static void test_search__groups_by_file_in_path_order(void **state) {
     files_expect(f, SEARCH, "{\"pattern\":\"TODO\"}",
                  "4 matches in 3 files\n\na/.hidden\n1: TODO\n\nb.c\n1: TODO\n3: TODO again\n\nb/x.c\n2: two TODO\n");
     files_expect(f, SEARCH, "{\"pattern\":\"TODO\",\"files_only\":true}", "3 files match\n\na/.hidden\nb.c\nb/x.c\n");
-    files_expect(f, SEARCH, "{\"pattern\":\"TODO\",\"glob\":\"*.c\",\"path\":\"b\"}", "1 matches in 1 files\n\nb/x.c\n2: two TODO\n");
+    files_expect(f, SEARCH, "{\"pattern\":\"TODO\",\"glob\":\"*.c\",\"path\":\"b\"}",
+                 "1 matches in 1 files\n\nb/x.c\n2: two TODO\n");
     files_expect(f, SEARCH, "{\"pattern\":\"^TODO$\",\"path\":\"./b.c\"}", "1 matches in 1 files\n\nb.c\n1: TODO\n");
     files_expect(f, SEARCH, "{\"pattern\":\"nowhere\"}", "no matches in 4 files searched; 1 binary files left out\n");
 }
@@ -43,7 +44,8 @@ static void test_search__limit_gives_the_first_in_path_order(void **state) {
     }
     int n = snprintf(want, sizeof want, "21+ matches in 11 files: limit reached, narrow the search\n");
     for (int i = 0; i < 11; i++)
-        n += snprintf(want + n, sizeof want - (size_t)n, "\nd%02d/f%03d\n2: hit\n%s", (2 * i + 1) / 20, 2 * i + 1, i < 10 ? "3: hit\n" : "");
+        n += snprintf(want + n, sizeof want - (size_t)n, "\nd%02d/f%03d\n2: hit\n%s", (2 * i + 1) / 20, 2 * i + 1,
+                      i < 10 ? "3: hit\n" : "");
     for (int round = 0; round < 20; round++) files_expect(f, SEARCH, "{\"pattern\":\"hit\",\"limit\":21}", want);
     files_expect(f, SEARCH, "{\"pattern\":\"hit\",\"limit\":2,\"files_only\":true}",
                  "2+ files match: limit reached, narrow the search\n\nd00/f001\nd00/f003\n");
@@ -53,8 +55,9 @@ static void test_search__limit_gives_the_first_in_path_order(void **state) {
 
 static void test_search__patterns(void **state) {
     files *f = *state;
-    static const char text[] = "int foo(void);\nbar\n\nint\nfoo\nstatic  inline\tx\na.b\n\"quoted\nnot\"\n\tFOO_init();\n"
-                               "na\xC3\xAFve\nbad \xFF byte\nlast";
+    static const char text[] =
+        "int foo(void);\nbar\n\nint\nfoo\nstatic  inline\tx\na.b\n\"quoted\nnot\"\n\tFOO_init();\n"
+        "na\xC3\xAFve\nbad \xFF byte\nlast";
     static const struct {
         const char *pattern, *flags, *lines;
     } rows[] = {
@@ -109,7 +112,8 @@ static void test_search__patterns(void **state) {
 
 static void test_search__bad_patterns_are_explained(void **state) {
     files *f = *state;
-    files_expect_fail(f, SEARCH, "{\"pattern\":\"foo(\"}", "not sound at byte 4: missing closing parenthesis. For the text as it is, set literal=true");
+    files_expect_fail(f, SEARCH, "{\"pattern\":\"foo(\"}",
+                      "not sound at byte 4: missing closing parenthesis. For the text as it is, set literal=true");
     files_expect_fail(f, SEARCH, "{\"pattern\":\"a\\nb\",\"literal\":true}", "line ending");
     files_expect_fail(f, SEARCH, "{\"pattern\":\"a\",\"path\":\"nowhere\"}", "does not exist");
     files_expect_fail(f, SEARCH, "{\"pattern\":\"a\",\"path\":\"..\"}", "outside");
@@ -145,10 +149,11 @@ static void test_search__large_file_is_one_text(void **state) {
     assert_non_null(out);
     for (int i = 1; i <= 200000; i++) fprintf(out, "%s %06d\n", i % 49999 ? "line" : "mark", i);
     fclose(out);
-    files_expect(f, SEARCH, "{\"pattern\":\"mark\",\"context\":1}",
-                 "4 matches in 1 files\n\nbig\n49998- line 049998\n49999: mark 049999\n50000- line 050000\n99997- line 099997\n"
-                 "99998: mark 099998\n99999- line 099999\n149996- line 149996\n149997: mark 149997\n149998- line 149998\n"
-                 "199995- line 199995\n199996: mark 199996\n199997- line 199997\n");
+    files_expect(
+        f, SEARCH, "{\"pattern\":\"mark\",\"context\":1}",
+        "4 matches in 1 files\n\nbig\n49998- line 049998\n49999: mark 049999\n50000- line 050000\n99997- line 099997\n"
+        "99998: mark 099998\n99999- line 099999\n149996- line 149996\n149997: mark 149997\n149998- line 149998\n"
+        "199995- line 199995\n199996: mark 199996\n199997- line 199997\n");
     host_result all = files_call(f, SEARCH, "{\"pattern\":\"0$\",\"limit\":2000,\"context\":2}");
     assert_non_null(strstr(all.text, "\n19998- line 019998\n19999- line 019999\n"));
     out = fopen(files_path(f, "wide"), "w"); /* one line of 3 MiB */
@@ -187,8 +192,9 @@ static void test_search__many_directories_and_files(void **state) {
 /* Both ways of searching find the same lines: over the text at once, and line by line (which \A( )… forces). */
 static void test_finder__whole_text_and_single_lines_agree(void **state) {
     (void)state;
-    static const char *const patterns[] = {"a+b", "[^x]y", "\\s\\S", "^\\W", "a$", "(a|b)\\s*$", "\\bz", "a{2,}", "[^-a]$", "[^]]b", "x?y*$",
-                                           "(?:ab)+", "(?<=a)b", "a(?!b)", ".b.", "[a-c]\\t", "\\.|z"};
+    static const char *const patterns[] = {"a+b",     "[^x]y",  "\\s\\S", "^\\W",     "a$",    "(a|b)\\s*$",
+                                           "\\bz",    "a{2,}",  "[^-a]$", "[^]]b",    "x?y*$", "(?:ab)+",
+                                           "(?<=a)b", "a(?!b)", ".b.",    "[a-c]\\t", "\\.|z"};
     static const char letters[] = "aabbxyz \t\n\n\r.]-";
     char text[400], forced[64];
     uint64_t seed = 7;
