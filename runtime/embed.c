@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "builtin.h"
 #include "script.h"
@@ -67,6 +69,51 @@ static moon_status configure_all(moon_runtime *rt, moon_error *error) {
     return status;
 }
 
+/* ---- the default journal ---- */
+
+/* Makes the folders of a path; existing ones are fine. */
+static void make_folders(char *path) {
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        (void)mkdir(path, 0700);
+        *slash = '/';
+    }
+}
+
+static char *join(const char *folder, const char *rest) {
+    char *path = NULL;
+    return asprintf(&path, "%s%s", folder, rest) < 0 ? NULL : path;
+}
+
+/* NULL: nowhere. */
+static char *default_journal(const char *workspace) {
+    const char *set = getenv("MOONLET_JOURNAL"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    if (set && *set) return strcmp(set, "off") == 0 ? NULL : strdup(set);
+    char *path = join(workspace ? workspace : ".", "/.moonlet/"), *slash;
+    if (path && access(path, W_OK | X_OK) != 0) {
+        free(path);
+        path = state && *state == '/' ? join(state, "/moonlet/")
+               : home && *home == '/' ? join(home, "/.local/state/moonlet/")
+                                      : NULL;
+        if (path) make_folders(path);
+    }
+    if (!path) return NULL;
+    slash = strrchr(path, '/');
+    *slash = 0;
+    char *file = access(path, W_OK | X_OK) == 0 ? join(path, "/journal.db") : NULL;
+    free(path);
+    return file;
+}
+
+static moon_status keep(moon_runtime *rt, moon_error *error) {
+    const moon_runtime_options *options = moon__runtime_options(rt);
+    if (!options->journal || *options->journal) return MOON_OK;
+    char *place = default_journal(options->workspace);
+    moon_status status = place ? moon__runtime_set_journal(rt, options->store, place, error) : MOON_OK;
+    free(place);
+    return status;
+}
+
 moon_status moon_runtime_new(moon_runtime **out, const moon_runtime_options *options, moon_error *error) {
     moon_runtime *rt;
     moon_status status = moon__runtime_new_clock(&rt, options, &moon__clock_real, error);
@@ -75,6 +122,7 @@ moon_status moon_runtime_new(moon_runtime **out, const moon_runtime_options *opt
         status = moon_runtime_add_tool(rt, moon__builtin_tools[i], error);
     if (!status) status = moon__scripts_attach(rt, error);
     if (!status) status = configure_all(rt, error);
+    if (!status) status = keep(rt, error);
     if (status)
         moon_runtime_free(rt);
     else

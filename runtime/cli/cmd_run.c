@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* moonlet run: a script's agent, or a shipped one, on an input. */
 #include "cli.h"
+#include "limit.h"
 #include "session.h"
 #include "shape.h"
 
@@ -25,6 +26,7 @@ static const moon__cli_option options[] = {
     {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
     {"output-last-message", 0, "FILE", NULL, MOON__SESSION_OUTPUT_FILE},
     {"output-schema", 0, "FILE", "the answer has to be JSON of this JSON Schema", OPT_SCHEMA},
+    MOON__JOURNAL_OPTION,
     MOON__SESSION_OPTIONS,
     MOON__OPTION_HELP,
     {NULL, 0, NULL, NULL, 0},
@@ -34,51 +36,6 @@ typedef struct request {
     const char *agent, *input, *schema_file, *base_url;
     moon__buf text; /* the input, if it came from standard input */
 } request;
-
-/* A number as people write it in full: digits, for usd with a point. 0 is 0. */
-static bool read_number(const char *text, bool whole, double *out) {
-    size_t digits = strspn(text, "0123456789"), n = digits;
-    if (digits == 0 || digits > 15) return false;
-    if (!whole && text[n] == '.') {
-        size_t more = strspn(text + n + 1, "0123456789");
-        if (more == 0 || more > 15) return false;
-        n += 1 + more;
-    }
-    if (text[n]) return false;
-    *out = 0;
-    for (size_t i = 0; i < digits; i++) *out = *out * 10 + (text[i] - '0');
-    double place = 1;
-    for (size_t i = digits + 1; i < n; i++) *out += (text[i] - '0') * (place /= 10);
-    return true;
-}
-
-static int set_limit(const moon__cli_command *self, moon_limits *limits, const char *text) {
-    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "usd", NULL};
-    int64_t *const whole[] = {&limits->steps, &limits->tool_calls, &limits->seconds, &limits->tokens};
-    char key[24] = "";
-    size_t n, i = 0;
-    const char *value;
-    double number;
-    if (!moon__cli_pair(text, &n, &value))
-        return moon__cli_usage(self, "--limit is KEY=N, such as steps=20, not \"%s\"", text);
-    memcpy(key, text, n < sizeof key ? n : sizeof key - 1);
-    while (names[i] && strcmp(names[i], key) != 0) i++;
-    if (!names[i]) {
-        const char *near = moon__nearest(key, names);
-        return moon__cli_usage(self,
-                               "there is no limit \"%s\"%s%s; the limits are steps, tool_calls, seconds, tokens, usd",
-                               key, near ? "; did you mean " : "", near ? near : "");
-    }
-    if (!read_number(value, i < 4, &number))
-        return moon__cli_usage(self, "--limit %s: \"%s\" is not a %snumber from 0 up", key, value,
-                               i < 4 ? "whole " : "");
-    if (i < 4) {
-        *whole[i] = (int64_t)number;
-    } else {
-        limits->usd = number;
-    }
-    return MOON__EXIT_OK;
-}
 
 static int take_operand(const moon__cli_command *self, request *r, const char *value) {
     if (!r->agent) {
@@ -100,7 +57,7 @@ static int take_option(const moon__cli_command *self, moon__cli_session *s, requ
         if (r->input) return moon__cli_usage(self, "the input was given twice");
         r->input = value;
         break;
-    case OPT_LIMIT: return set_limit(self, &s->limits, value);
+    case OPT_LIMIT: return moon__cli_limit(self, &s->limits, value);
     case OPT_SCHEMA: r->schema_file = value; break;
     case OPT_BASE_URL: r->base_url = value; break;
     default: why = moon__cli_session_option(s, id, value); break;
@@ -180,6 +137,7 @@ static int run_main(const moon__cli_command *self, int argc, char **argv) {
     moon_error error = {0};
     moon__buf_init(&r.text, (size_t)64 << 20);
     moon__cli_session_init(&s);
+    s.journal = "";
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
     if (r.input && strcmp(r.input, "-") == 0 && !moon__cli_read_input(&r.text)) {

@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "json.h"
+#include "kept.h"
 #include "term.h"
 #include "text.h"
 
@@ -52,19 +53,10 @@ static void flush(moon__cli_output *output) {
     moon__buf_reset(&output->line);
 }
 
-/* RFC 3339 in UTC, to the millisecond. */
-static void format_time(char text[24 + 1], int64_t time_us) {
-    time_t seconds = (time_t)(time_us / 1000000);
-    struct tm tm;
-    if (!gmtime_r(&seconds, &tm)) tm = (struct tm){.tm_year = 70, .tm_mday = 1};
-    size_t n = strftime(text, 21, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(text + n, 25 - n, ".%03dZ", (int)(time_us / 1000 % 1000));
-}
-
 static void put_event_head(moon__jw *w, const char *type, const char *run, uint64_t seq, const char *path,
                            int64_t time_us) {
     char time[25];
-    format_time(time, time_us);
+    moon__cli_format_time(time, time_us);
     moon__jw_object(w, NULL);
     moon__jw_str(w, "type", type, SIZE_MAX);
     if (run) {
@@ -77,6 +69,16 @@ static void put_event_head(moon__jw *w, const char *type, const char *run, uint6
     moon__jw_str(w, "time", time, SIZE_MAX);
 }
 
+void moon__cli_output_line(moon__cli_output *output, const moon_event *event) {
+    moon__jw w;
+    moon__jw_init(&w, &output->line);
+    put_event_head(&w, moon_event_type_text(event->type), event->run, event->seq, event->path, event->time_us);
+    moon__jw_raw(&w, "body", event->body, event->body_length);
+    moon__jw_end(&w);
+    moon__buf_char(&output->line, '\n');
+    flush(output);
+}
+
 void moon__cli_output_event(moon__cli_output *output, const moon_event *event) {
     if (output->format != MOON__FORMAT_STREAM || output->broken) return;
     if (event->type == MOON_EVENT_RUN_FINISHED && !event->path[0]) {
@@ -86,13 +88,7 @@ void moon__cli_output_event(moon__cli_output *output, const moon_event *event) {
         moon__buf_add(&output->finished_body, event->body, event->body_length);
         return;
     }
-    moon__jw w;
-    moon__jw_init(&w, &output->line);
-    put_event_head(&w, moon_event_type_text(event->type), event->run, event->seq, event->path, event->time_us);
-    moon__jw_raw(&w, "body", event->body, event->body_length);
-    moon__jw_end(&w);
-    moon__buf_char(&output->line, '\n');
-    flush(output);
+    moon__cli_output_line(output, event);
 }
 
 static const char *stop_reason(const moon__cli_outcome *outcome) {

@@ -39,6 +39,8 @@ void moon__cli_output_init(moon__cli_output *output, moon__cli_format format);
 void moon__cli_output_fini(moon__cli_output *output);
 /* stream-json: writes the event; else nothing. */
 void moon__cli_output_event(moon__cli_output *output, const moon_event *event);
+/* Writes the event as a line, whatever the format. */
+void moon__cli_output_line(moon__cli_output *output, const moon_event *event);
 /* The result in the chosen format. */
 void moon__cli_output_result(moon__cli_output *output, const moon__cli_outcome *outcome);
 /* Gives up standard output, so that errors a file system reports late are seen; the exit code. */

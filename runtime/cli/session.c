@@ -37,6 +37,7 @@ const char *moon__cli_session_option(moon__cli_session *s, int id, const char *v
     case MOON__SESSION_CONFIG: s->config = value; break;
     case MOON__SESSION_QUIET: s->quiet = true; break;
     case MOON__SESSION_VERBOSE: s->verbose = true; break;
+    case MOON__SESSION_JOURNAL: s->journal = strcmp(value, "off") == 0 ? NULL : value; break;
     case MOON__SESSION_NO_COLOUR: s->no_colour = true; break;
     default: why = "unknown option"; break;
     }
@@ -130,6 +131,7 @@ int moon__cli_session_open(moon__cli_session *s) {
                                     .workspace = s->workspace,
                                     .model = s->model,
                                     .config = s->config,
+                                    .journal = s->journal,
                                     .policy = policy,
                                     .policy_ctx = s};
     moon_status status = moon_runtime_new(&s->runtime, &options, &error);
@@ -266,13 +268,21 @@ static void explain(const moon__cli_session *s, const moon_result *result) {
     const char *id = moon_run_id(s->run);
     if (result->stop == MOON_STOP_APPROVAL) {
         const char *tool = s->asked[0] ? s->asked : "TOOL";
-        moon__cli_error("%s (run %s)\nallow it with --policy %s=allow, or all such calls with --yes",
-                        result->error ? result->error : "a call waits for approval", id, tool);
+        const char *error = result->error ? result->error : "a call waits for approval";
+        if (moon_runtime_journal(s->runtime))
+            moon__cli_error(
+                "%s\nwaiting: run %s\nanswer with `moonlet approve %s` or `moonlet deny %s --why TEXT`, then "
+                "`moonlet resume %s`",
+                error, id, id, id, id);
+        else
+            moon__cli_error("%s\nallow it with --policy %s=allow, or all such calls with --yes", error, tool);
     } else if (s->tool_call && result->stop == MOON_STOP_FAILED) {
         moon__cli_error("%s", result->error ? result->error : "the tool failed");
     } else if (result->stop != MOON_STOP_DONE) {
-        moon__cli_error("%s: %s (run %s)", moon_stop_text(result->stop),
-                        result->error ? result->error : "no reason was given", id);
+        bool again = moon_runtime_journal(s->runtime) && moon_stop_resumable(result->stop);
+        moon__cli_error("%s: %s%s%s", moon_stop_text(result->stop),
+                        result->error ? result->error : "no reason was given",
+                        again ? "\nit can go on: moonlet resume " : "", again ? id : "");
     }
 }
 

@@ -23,6 +23,7 @@ enum { MOON__PLUGINS_MAX = 32 };
 typedef struct moon__cli_session {
     /* Read from the command line. */
     const char *workspace, *model, *config, *output_file;
+    const char *journal; /* NULL: runs are not kept; "": the default place */
     moon_limits limits;
     moon__cli_rules rules;
     const char *plugins[MOON__PLUGINS_MAX];
@@ -60,7 +61,10 @@ enum {
     MOON__SESSION_QUIET,
     MOON__SESSION_VERBOSE,
     MOON__SESSION_NO_COLOUR,
+    MOON__SESSION_JOURNAL,
 };
+#define MOON__JOURNAL_OPTION                                                                                           \
+    { "journal", 0, "FILE", "where runs are kept, or \"off\" (default: see `moonlet doctor`)", MOON__SESSION_JOURNAL }
 #define MOON__SESSION_OPTIONS                                                                                          \
     {"cwd", 'C', "DIR", "the directory that tools work in (default: the current one)", MOON__SESSION_CWD},             \
         {"cd", 0, "DIR", NULL, MOON__SESSION_CWD},                                                                     \

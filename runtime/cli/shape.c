@@ -6,6 +6,7 @@
 #include "run.h"
 #include "schema.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,10 +53,12 @@ static void attempt(shape_run *s, const char *previous, size_t previous_length, 
         moon__buf_add(&input, previous, previous_length);
         moon__buf_printf(&input, "\nIt does not fit:\n%s\n", why);
     }
+    char place[16];
+    snprintf(place, sizeof place, "%u", s->attempts + 1);
     moon_status status = input.status;
     if (status != MOON_OK) moon_error_set(&error, status, "the input is too long");
     if (status == MOON_OK)
-        status = moon__run_child(&child, s->run, s->shape->inner, input.p, input.len, on_child, s, &error);
+        status = moon__run_child(&child, s->run, place, s->shape->inner, input.p, input.len, on_child, s, &error);
     moon__buf_fini(&input);
     s->attempts++;
     s->child = status == MOON_OK;

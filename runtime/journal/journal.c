@@ -2,6 +2,10 @@
 /* Numbering events and handing them on; the names of event types and stop reasons. */
 #include "journal.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
 const char *moon_event_type_text(moon_event_type type) {
     switch (type) {
 #define X(name, text)                                                                                                  \
@@ -32,20 +36,99 @@ int moon_stop_exit_code(moon_stop stop) {
     return 1;
 }
 
+moon_stop moon__stop_named(const char *name) {
+#define X(stop, text, code)                                                                                            \
+    if (name && !strcmp(name, text)) return MOON_STOP_##stop;
+    MOON_STOPS(X)
+#undef X
+    return MOON_STOP_FAILED;
+}
+
+bool moon_stop_resumable(moon_stop stop) {
+    switch (stop) {
+    case MOON_STOP_DONE:
+    case MOON_STOP_REPEATED:
+    case MOON_STOP_MALFORMED:
+    case MOON_STOP_REFUSED:
+    case MOON_STOP_SCHEMA: return false;
+    default: return true;
+    }
+}
+
 static bool live_only(moon_event_type type) {
     return type == MOON_EVENT_MODEL_DELTA || type == MOON_EVENT_TOOL_PROGRESS;
 }
 
 void moon__journal_init(moon__journal *journal, const moon__clock *clock, moon__random *random) {
     *journal = (moon__journal){.clock = clock};
+    journal->end = &journal->first;
+    journal->sides_end = &journal->sides;
     moon__id_new(journal->id, random, clock->wall_us(clock->ctx));
 }
 
-bool moon__journal_wants(const moon__journal *journal, moon_event_type type) {
-    return journal->sink && (journal->live || !live_only(type));
+void moon__journal_fini(moon__journal *journal) {
+    for (moon__entry *e = journal->first, *next; e; e = next) {
+        next = e->next;
+        free(e);
+    }
+    for (moon__side *s = journal->sides, *next; s; s = next) {
+        next = s->next;
+        free(s);
+    }
+    journal->first = NULL;
+    journal->sides = NULL;
 }
 
-void moon__journal_append(moon__journal *journal, moon_event_type type, const char *path, const moon__buf *body) {
+void moon__journal_keep(moon__journal *journal, void (*dirty)(void *keeper, moon__journal *journal), void *keeper,
+                        void (*on_lost)(void *ctx, moon_status status)) {
+    journal->kept = true;
+    journal->dirty = dirty;
+    journal->keeper = keeper;
+    journal->on_lost = on_lost;
+}
+
+bool moon__journal_wants(const moon__journal *journal, moon_event_type type) {
+    if (live_only(type)) return journal->sink && journal->live;
+    return journal->sink || journal->kept;
+}
+
+/* ---- gathering ---- */
+
+static void lose(moon__journal *journal, moon_status status) {
+    if (journal->lost) return;
+    journal->lost = status;
+    journal->on_lost(journal->ctx, status);
+}
+
+static char *put(char **storage, const char *text, size_t n) {
+    char *at = *storage;
+    memcpy(at, text, n);
+    at[n] = 0;
+    *storage += n + 1;
+    return at;
+}
+
+static void gather(moon__journal *journal, const moon_event *event, const char *key) {
+    if (journal->lost) return;
+    size_t path = strlen(event->path), name = strlen(key);
+    moon__entry *entry = malloc(sizeof *entry + path + name + event->body_length + 3);
+    if (!entry) {
+        lose(journal, MOON_ENOMEM);
+        return;
+    }
+    char *storage = entry->storage;
+    *entry = (moon__entry){.record = {.seq = event->seq, .type = event->type, .time_us = event->time_us}};
+    entry->record.path = put(&storage, event->path, path);
+    entry->record.key = put(&storage, key, name);
+    entry->record.body = put(&storage, event->body, event->body_length);
+    entry->record.body_length = event->body_length;
+    *journal->end = entry;
+    journal->end = &entry->next;
+    journal->dirty(journal->keeper, journal);
+}
+
+void moon__journal_append(moon__journal *journal, moon_event_type type, const char *path, const char *key,
+                          const moon__buf *body) {
     if (!live_only(type)) journal->seq++;
     if (!moon__journal_wants(journal, type)) return;
     moon_event event = {.type = type,
@@ -55,5 +138,61 @@ void moon__journal_append(moon__journal *journal, moon_event_type type, const ch
                         .path = path,
                         .body = body && body->len ? body->p : "{}",
                         .body_length = body && body->len ? body->len : 2};
-    journal->sink(journal->ctx, &event);
+    if (journal->kept && !live_only(type)) gather(journal, &event, key);
+    if (journal->sink) journal->sink(journal->ctx, &event);
+}
+
+void moon__journal_side(moon__journal *journal, const moon_side *side) {
+    if (!journal->kept || journal->lost) return;
+    moon__side *s = calloc(1, sizeof *s);
+    if (!s) {
+        lose(journal, MOON_ENOMEM);
+        return;
+    }
+    s->side = *side;
+    if (side->info) {
+        s->info = *side->info;
+        s->side.info = &s->info;
+    }
+    if (side->key) {
+        snprintf(s->key, sizeof s->key, "%s", side->key);
+        s->side.key = s->key;
+    }
+    *journal->sides_end = s;
+    journal->sides_end = &s->next;
+    journal->dirty(journal->keeper, journal);
+}
+
+/* ---- waiting ---- */
+
+bool moon__journal_wait(moon__journal *journal, moon__durable *wait) {
+    if (!journal->kept || (!journal->lost && journal->durable >= journal->seq && !journal->sides)) return true;
+    wait->seq = journal->seq;
+    moon__durable **end = &journal->waits;
+    while (*end) end = &(*end)->next;
+    wait->next = NULL;
+    *end = wait;
+    /* A journal that is lost has nothing on its way that would call the wait. */
+    if (journal->lost) journal->dirty(journal->keeper, journal);
+    return false;
+}
+
+void moon__journal_unwait(moon__journal *journal, moon__durable *wait) {
+    for (moon__durable **at = &journal->waits; *at; at = &(*at)->next)
+        if (*at == wait) {
+            *at = wait->next;
+            return;
+        }
+}
+
+void moon__journal_settled(moon__journal *journal, uint64_t seq, moon_status status) {
+    if (status)
+        lose(journal, status);
+    else if (seq > journal->durable)
+        journal->durable = seq;
+    while (journal->waits && (journal->lost || journal->waits->seq <= journal->durable)) {
+        moon__durable *wait = journal->waits;
+        journal->waits = wait->next;
+        wait->fn(wait->ctx, journal->lost);
+    }
 }

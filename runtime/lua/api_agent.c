@@ -7,6 +7,7 @@
 #include "api.h"
 #include "text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,8 +174,12 @@ static void child_start(moon__wait *wait) {
     child *c = (child *)wait;
     moon__buf input = c->input;
     moon__buf_init(&c->input, input.max);
-    bool started = moon__run_child(&c->run, c->parent, c->agent, input.p ? input.p : "", input.len, child_done, c,
-                                   &c->error) == MOON_OK;
+    char place[40];
+    moon__task *task = wait->task;
+    const char *call = task->call ? moon__call_id(task->call) : NULL;
+    snprintf(place, sizeof place, "%s%s%u", call ? call : "", call ? "." : "", ++task->children);
+    bool started = moon__run_child(&c->run, c->parent, place, c->agent, input.p ? input.p : "", input.len, child_done,
+                                   c, &c->error) == MOON_OK;
     moon__buf_fini(&input);
     if (started) return;
     c->run = NULL;

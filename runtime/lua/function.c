@@ -25,13 +25,10 @@ static void prepare(lua_State *L, moon__task *task, void *arg) {
     moon__ctx_push(L, task);
 }
 
-/* The stop reason of a name; FAILED for none, and for "done", which no error is. */
+/* The stop reason of a name; FAILED also for "done", which no error is. */
 static moon_stop stop_of(const char *name) {
-#define X(stop, text, code)                                                                                            \
-    if (name && MOON_STOP_##stop != MOON_STOP_DONE && strcmp(name, text) == 0) return MOON_STOP_##stop;
-    MOON_STOPS(X)
-#undef X
-    return MOON_STOP_FAILED;
+    moon_stop stop = moon__stop_named(name);
+    return stop == MOON_STOP_DONE ? MOON_STOP_FAILED : stop;
 }
 
 static void end(moon__task *task, const moon__failure *failure, bool cancelled) {

@@ -4,7 +4,7 @@
  * could loop without executing instructions are charged for their work first. A wrapper calls Lua's own function
  * directly, in its own frame, so that its errors name the function and the place as ever.
  */
-#include "state.h"
+#include "task.h"
 
 #include <string.h>
 
@@ -150,8 +150,15 @@ static lua_Unsigned random_below(moon__random *random, lua_Unsigned range) { /* 
     return value;
 }
 
+/* A run's numbers follow from its seed and its place in the tree of calls: the same when it is resumed, whatever else
+ * goes on in this state. */
+static moon__random *random_of(lua_State *L) {
+    moon__script *script = moon__script_of(L);
+    return script->task ? &script->task->random : &script->random;
+}
+
 static int math_random(lua_State *L) {
-    moon__random *random = &moon__script_of(L)->random;
+    moon__random *random = random_of(L);
     lua_Integer low = 1, up;
     switch (lua_gettop(L)) {
     case 0: lua_pushnumber(L, moon__random_unit(random)); return 1;
@@ -174,17 +181,16 @@ static int math_random(lua_State *L) {
 }
 
 static int math_randomseed(lua_State *L) {
-    moon__script *script = moon__script_of(L);
     uint64_t seed;
     if (lua_isnoneornil(L, 1))
-        seed = moon__random_u64(moon__runtime_random(script->runtime));
+        seed = moon__random_u64(random_of(L));
     else if (lua_isinteger(L, 1))
         seed = (uint64_t)lua_tointeger(L, 1);
     else {
         lua_Number number = luaL_checknumber(L, 1);
         memcpy(&seed, &number, sizeof seed);
     }
-    moon__random_init(&script->random, seed ? seed : 1);
+    moon__random_init(random_of(L), seed ? seed : 1);
     return 0;
 }
 

@@ -227,6 +227,21 @@ static char *folder_of(const char *path) {
     return moon__strndup(path, slash == path ? 1 : (size_t)(slash - path));
 }
 
+/* So that a run of it can be resumed from anywhere. */
+static moon_status set_origin(entry *e, const found *f, moon_error *error) {
+    moon__origin *o = &e->runnable->origin;
+    const moon__script *script = e->script;
+    o->script = f->id.embedded ? moon__strdup(f->id.embedded->name) : realpath(f->path, NULL);
+    o->sources = calloc(script->n_sources, sizeof *o->sources);
+    bool ok = o->script && o->sources;
+    for (size_t i = 0; ok && i < script->n_sources; i++) {
+        const moon__source *s = &script->sources[i];
+        ok = moon__source_copy(&o->sources[i], s->path, s->text, s->length);
+        o->n_sources += ok;
+    }
+    return ok ? MOON_OK : moon_error_set(error, MOON_ENOMEM, "out of memory");
+}
+
 static moon_status load_new(entry **out, scripts *s, found *f, moon_error *error) {
     moon_status status = read_found(f, error);
     if (status != MOON_OK) return status;
@@ -245,7 +260,10 @@ static moon_status load_new(entry **out, scripts *s, found *f, moon_error *error
         error);
     free(dir);
     body b = {.entry = e, .found = f, .fn = LUA_NOREF};
+    if (status == MOON_OK && !moon__script_add_source(e->script, f->path, f->text, f->n))
+        status = moon_error_set(error, MOON_ENOMEM, "out of memory");
     if (status == MOON_OK) status = run_body(&b, error);
+    if (status == MOON_OK && e->runnable && !e->runnable->origin.script) status = set_origin(e, f, error);
     if (status == MOON_OK && e->model)
         status = moon__lua_model_name(e->model, f->id.embedded ? f->id.embedded->name : f->path,
                                       f->id.embedded ? "built in" : "a script");
@@ -295,6 +313,10 @@ static moon_status load_model(void *ctx, const char *path, moon__model **out, mo
     return MOON_OK;
 }
 
+static moon_status load_again(moon_runnable **out, moon_runtime *runtime, const char *name, moon_error *error) {
+    return moon_script_load(out, runtime, name, error);
+}
+
 moon_status moon__scripts_attach(moon_runtime *runtime, moon_error *error) {
     if (moon__runtime_scripts(runtime)) return MOON_OK;
     scripts *s = calloc(1, sizeof *s);
@@ -303,6 +325,7 @@ moon_status moon__scripts_attach(moon_runtime *runtime, moon_error *error) {
     s->memory = MOON__STATE_MEMORY;
     s->budget = MOON__SLICE_BUDGET;
     moon__runtime_set_scripts(runtime, s, scripts_free);
+    moon__runtime_set_loader(runtime, load_again);
     moon__models_set_loader(moon__runtime_models(runtime), load_model, s);
     return MOON_OK;
 }

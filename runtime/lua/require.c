@@ -80,6 +80,7 @@ static int require(lua_State *L) {
     moon__script *script = moon__script_of(L);
     const char *name = lua_pushfstring(L, "%s/%s", script->dir, path); /* 4 */
     if (strcmp(script->dir, ".") == 0 && strchr(script->name, '/') == NULL) name = path;
+    if (!moon__script_add_source(script, path, text, n)) return luaL_error(L, "not enough memory");
     moon__guard_load(L, text, n, name); /* 5 */
     run_body(L, module);
     if (lua_isnil(L, -1)) {

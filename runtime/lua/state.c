@@ -125,7 +125,7 @@ moon_status moon__script_new(moon__script **out, const moon__script_spec *spec, 
     script->runtime = spec->runtime;
     moon__buf_init(&script->scratch, MOON__JSON_MAX);
     moon__buf_init(&script->log, 16 * 1024);
-    moon__random_init(&script->random, moon__random_u64(moon__runtime_random(spec->runtime)) | 1);
+    moon__random_init(&script->random, 1); /* of its body, which runs again when a run is resumed */
     script->name = moon__strdup(spec->name);
     script->dir = moon__strdup(spec->dir);
     moon_status status = script->name && (script->dir || !spec->dir)
@@ -141,6 +141,13 @@ moon_status moon__script_new(moon__script **out, const moon__script_spec *spec, 
     return MOON_OK;
 }
 
+bool moon__script_add_source(moon__script *script, const char *path, const char *text, size_t n) {
+    moon__source *grown = realloc(script->sources, (script->n_sources + 1) * sizeof *grown);
+    if (!grown) return false;
+    script->sources = grown;
+    return moon__source_copy(&grown[script->n_sources], path, text, n) && ++script->n_sources;
+}
+
 /* ---- lifetime ---- */
 
 moon__script *moon__script_ref(moon__script *script) {
@@ -152,6 +159,7 @@ void moon__script_unref(moon__script *script) {
     if (--script->refs > 0) return;
     moon__buf_fini(&script->scratch);
     moon__buf_fini(&script->log);
+    moon__sources_free(script->sources, script->n_sources);
     free(script->name);
     free(script->dir);
     free(script);

@@ -22,10 +22,12 @@ typedef struct moon__script {
     moon__task *task;  /* which runs now; NULL: none */
     moon__task *tasks; /* all that have begun and not ended */
     uintptr_t last_task;
-    unsigned blocked;  /* C calls between the task and what runs that no wait can cross */
-    unsigned toplevel; /* a script's or module's body runs: globals are for all */
-    moon__buf scratch; /* for one conversion at a time; owned here so that an error does not leak it */
-    moon__buf log;     /* lines logged outside of a run: level, text, NUL */
+    unsigned blocked;      /* C calls between the task and what runs that no wait can cross */
+    unsigned toplevel;     /* a script's or module's body runs: globals are for all */
+    moon__buf scratch;     /* for one conversion at a time; owned here so that an error does not leak it */
+    moon__source *sources; /* n_sources: the texts that were loaded into it */
+    size_t n_sources;
+    moon__buf log; /* lines logged outside of a run: level, text, NUL */
 } moon__script;
 
 typedef struct moon__script_spec {
@@ -44,6 +46,8 @@ static inline bool moon__script_open(const moon__script *script) {
 static inline moon__script *moon__script_of(lua_State *L) {
     return (moon__script *)moon__guard_of(L);
 }
+/* Remembers a text that was loaded; false when memory is out. */
+bool moon__script_add_source(moon__script *script, const char *path, const char *text, size_t n);
 /* Lets go of a registry reference (LUA_NOREF is fine), from anywhere. */
 void moon__script_drop(moon__script *script, int ref);
 /* The script's own file and line that called the running C function: "x.lua:12"; "" if there is none. */

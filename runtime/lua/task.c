@@ -57,6 +57,10 @@ moon_status moon__task_new(moon__task **out, const moon__task_spec *spec, moon_e
                          .id = ++spec->script->last_task,
                          .defer = {.fn = turn, .ctx = task}};
     moon__buf_init(&task->taken.text, 64 << 20);
+    if (spec->run)
+        moon__random_init(&task->random, moon__run_seed(spec->run, spec->call ? moon__call_id(spec->call) : ""));
+    else
+        task->random = spec->script->random;
     link_task(task);
     moon_status status = moon__guard_call(&spec->script->guard, make, &(making){task, spec}, error);
     if (status != MOON_OK) {

@@ -60,6 +60,8 @@ struct moon__task {
     moon__defer defer;
     lua_State *through[MOON__TASK_DEPTH]; /* coroutines that the wait passes, innermost first */
     unsigned n_through;
+    moon__random random;
+    unsigned children; /* runs it has started: their places */
     moon__task *next, *prev;
 };
 

@@ -310,7 +310,11 @@ moon_status moon_agent_new(moon_runnable **out, moon_runtime *runtime, const cha
     if (status) return status;
     status = moon__agent_new(out, runtime, spec, NULL, error);
     moon__json_free(spec);
-    return status;
+    if (status) return status;
+    (*out)->origin.agent = moon__strndup(json, length == SIZE_MAX ? strlen(json) : length);
+    if ((*out)->origin.agent) return MOON_OK;
+    moon_runnable_unref(*out);
+    return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
 }
 
 void moon__agent_free(moon_runnable *runnable) {

@@ -19,11 +19,14 @@
 
 enum { MALFORMED_MAX = 8, SAME_MAX = 3, NAME_SHOWN = 80, CALLS_MAX = 128 };
 
-typedef enum slot_state { READY, ASKED, ALLOWED, RUNNING, OVER } slot_state;
+/* INTENDED: the intent is on its way to the disk. */
+typedef enum slot_state { READY, ASKED, ALLOWED, INTENDED, RUNNING, OVER } slot_state;
 
 typedef struct slot {
     moon__calls *set;
-    char id[24];    /* ours: unique in the run */
+    char key[16]; /* "c3": the third call of this run */
+    char *id;     /* ours: unique in the whole tree, "2.1.c3" */
+    moon__durable durable;
     char *model_id; /* the model's */
     char *name, *args;
     size_t args_length;
@@ -34,7 +37,8 @@ typedef struct slot {
     moon_call *call;
     char *text;
     size_t length;
-    bool ok, ran, is_json, denied;
+    bool ok, ran, is_json, denied, cancelled, unknown;
+    bool recorded; /* its result is from the journal */
 } slot;
 
 struct moon__calls {
@@ -54,6 +58,7 @@ struct moon__calls {
 static void free_slots(moon__calls *calls) {
     for (size_t i = 0; i < calls->n; i++) {
         slot *s = &calls->slots[i];
+        free(s->id);
         free(s->model_id);
         free(s->name);
         free(s->args);
@@ -98,20 +103,22 @@ static void write_arguments(moon__jw *w, const slot *s) {
 static void tell(slot *s, moon_event_type type) {
     moon_run *run = s->set->o.run;
     moon__buf body;
-    if (!moon__run_wants(run, type)) {
-        moon__run_event(run, type, NULL);
-        return;
-    }
+    if (!moon__run_tells(run, type, s->key)) return;
     moon__jw w = begin_event(&body, s);
     if (type == MOON_EVENT_TOOL_RESULT) {
         moon__jw_bool(&w, "ok", s->ok);
         moon__jw_str(&w, "text", s->text ? s->text : "", s->length);
+        if (s->is_json) moon__jw_bool(&w, "json", true);
+        if (s->denied) moon__jw_bool(&w, "denied", true);
+        if (s->cancelled) moon__jw_bool(&w, "cancelled", true);
+        if (s->unknown) moon__jw_bool(&w, "unknown", true);
     } else {
         moon__jw_str(&w, "model_call", s->model_id, SIZE_MAX);
         write_arguments(&w, s);
+        if (s->unknown) moon__jw_bool(&w, "unknown", true);
     }
     moon__jw_end(&w);
-    moon__run_event(run, type, &body);
+    moon__run_event(run, type, s->key, &body);
     moon__buf_fini(&body);
 }
 
@@ -121,7 +128,7 @@ static void tell_decision(slot *s, bool allow, const char *why) {
     moon__jw_bool(&w, "allow", allow);
     if (why) moon__jw_str(&w, "why", why, SIZE_MAX);
     moon__jw_end(&w);
-    moon__run_event(s->set->o.run, MOON_EVENT_APPROVAL_GIVEN, &body);
+    moon__run_event(s->set->o.run, MOON_EVENT_APPROVAL_GIVEN, s->key, &body);
     moon__buf_fini(&body);
 }
 
@@ -183,7 +190,7 @@ static void compare(slot *s) {
     calls->same = same ? calls->same + 1 : 1;
     calls->last_signature = s->signature;
     calls->last_result = result;
-    if (calls->same != SAME_MAX) return;
+    if (calls->same != SAME_MAX || s->recorded) return; /* a recorded text says so already */
     moon__buf text;
     moon__buf_init(&text, s->length + 400);
     moon__buf_add(&text, s->text, s->length);
@@ -211,6 +218,7 @@ static void on_call_done(void *ctx, const moon__call_result *result) {
     s->call = NULL;
     s->ran = true;
     s->is_json = result->json;
+    s->cancelled = calls->o.run->stopping;
     over(s, result->text, result->length, result->ok);
     if (!s->text) s->ok = false;
     calls->running--;
@@ -222,19 +230,20 @@ static void on_call_done(void *ctx, const moon__call_result *result) {
 static void on_progress(void *ctx, const char *text) {
     slot *s = ctx;
     moon_run *run = s->set->o.run;
-    if (!moon__run_wants(run, MOON_EVENT_TOOL_PROGRESS)) return;
+    if (!moon__run_tells(run, MOON_EVENT_TOOL_PROGRESS, "")) return;
     moon__buf body;
     moon__jw w = begin_event(&body, s);
     moon__jw_str(&w, "text", text, SIZE_MAX);
     moon__jw_end(&w);
-    moon__run_event(run, MOON_EVENT_TOOL_PROGRESS, &body);
+    moon__run_event(run, MOON_EVENT_TOOL_PROGRESS, "", &body);
     moon__buf_fini(&body);
 }
 
-static void launch(slot *s) {
+static void execute(slot *s) {
     moon__calls *calls = s->set;
     moon_run *run = calls->o.run;
     moon__call_options options = {.entry = s->entry,
+                                  .id = s->key,
                                   .args = s->json,
                                   .loop = run->runtime->loop,
                                   .pool = run->runtime->pool,
@@ -244,17 +253,42 @@ static void launch(slot *s) {
                                   .done = on_call_done,
                                   .ctx = s};
     moon_error error = {0};
-    tell(s, MOON_EVENT_TOOL_INTENT);
     s->json = NULL; /* the call owns them now */
     s->state = RUNNING;
-    calls->running++;
-    calls->alone = !(s->entry->tool->effects & MOON_READ_ONLY);
     if (moon__call_start(&s->call, &options, &error)) {
         calls->running--;
         calls->alone = false;
         over(s, error.text, strlen(error.text), false);
         settle(s);
     }
+}
+
+/* The intent is on the disk: from now on the call may have its effect. */
+static void on_durable(void *ctx, moon_status status) {
+    slot *s = ctx;
+    moon__calls *calls = s->set;
+    if (!status && !calls->o.run->stopping) {
+        execute(s);
+    } else {
+        calls->running--;
+        calls->alone = false;
+        s->cancelled = true;
+        over(s, "the call was not begun: the run was stopped", 43, false);
+        settle(s);
+    }
+    pump(calls);
+}
+
+/* A call that only reads may begin before its intent is on the disk, and again after a crash. */
+static void launch(slot *s) {
+    moon__calls *calls = s->set;
+    bool reads = (s->entry->tool->effects & MOON_READ_ONLY) != 0;
+    tell(s, MOON_EVENT_TOOL_INTENT);
+    calls->running++;
+    calls->alone = !reads;
+    s->state = INTENDED;
+    s->durable = (moon__durable){.fn = on_durable, .ctx = s};
+    if (reads || moon__journal_wait(&calls->o.run->tree->journal, &s->durable)) execute(s);
 }
 
 static void deny(slot *s, const char *why) {
@@ -274,6 +308,22 @@ static void stop_with(moon__calls *calls, moon_stop why, const char *format, con
     moon__run_stop(calls->o.run, why, text);
 }
 
+/* Somebody has to say whether this call may run. Where nobody can, the run stops, and its journal holds the question.
+ */
+static void ask(slot *s) {
+    moon__calls *calls = s->set;
+    moon_run *run = calls->o.run;
+    const moon__recorded *before = moon__run_recorded(run, MOON_EVENT_APPROVAL_ASKED, s->key);
+    if (before && run->tree->can_ask) moon__run_show(run, before); /* it is in the journal; the question stands */
+    tell(s, MOON_EVENT_APPROVAL_ASKED);
+    s->state = ASKED;
+    if (run->tree->can_ask) return;
+    stop_with(calls, MOON_STOP_APPROVAL,
+              s->unknown ? "nobody knows whether %s had its effect before the crash, and nobody is there to say"
+                         : "%s changes things and nobody is there to allow it",
+              s->name);
+}
+
 /* Asks policy; false when the call has to wait or is not to be run. */
 static bool permitted(slot *s) {
     moon__calls *calls = s->set;
@@ -282,13 +332,126 @@ static bool permitted(slot *s) {
     case MOON_DENY: deny(s, NULL); return false;
     case MOON_ASK: break;
     }
-    if (!calls->o.run->tree->can_ask) {
-        stop_with(calls, MOON_STOP_APPROVAL, "%s changes things and nobody is there to allow it", s->name);
-        return false;
-    }
-    s->state = ASKED;
-    tell(s, MOON_EVENT_APPROVAL_ASKED);
+    ask(s);
     return false;
+}
+
+/* ---- calls that were recorded ---- */
+
+/* Is it the call that was recorded here? */
+static bool same_call(slot *s, const moon_json *body) {
+    char then[200], now[200];
+    const char *tool = moon_json_str(moon_json_get(body, "tool"), NULL);
+    const moon_json *args = moon_json_get(body, "arguments");
+    bool same = tool && !strcmp(tool, s->name);
+    if (same && s->json) {
+        moon__buf a, b;
+        moon__buf_init(&a, 64 << 20);
+        moon__buf_init(&b, 64 << 20);
+        moon__json_print_canonical(&a, args);
+        moon__json_print_canonical(&b, s->json);
+        same = a.len == b.len && !a.status && !b.status && (!a.len || !memcmp(a.p, b.p, a.len));
+        moon__buf_fini(&a);
+        moon__buf_fini(&b);
+    }
+    if (same) return true;
+    snprintf(then, sizeof then, "call %s of %.60s", s->key, tool ? tool : "?");
+    snprintf(now, sizeof now, "%.60s%s", s->name, tool && !strcmp(tool, s->name) ? " with other arguments" : "");
+    moon__run_diverged(s->set->o.run, then, now);
+    return false;
+}
+
+static bool flag(const moon_json *body, const char *name) {
+    bool value = false;
+    return moon_json_bool(moon_json_get(body, name), &value) && value;
+}
+
+/* A call that had its end: false if it has to be made again. */
+static bool take_result(slot *s, const moon__recorded *result) {
+    moon_run *run = s->set->o.run;
+    moon_json *body = moon__run_recorded_body(run, result);
+    size_t length = 0;
+    const char *text = moon_json_str(moon_json_get(body, "text"), &length);
+    bool reads = s->entry && s->entry->tool->effects & (MOON_READ_ONLY | MOON_IDEMPOTENT);
+    bool take = text && !(flag(body, "cancelled") && reads);
+    if (take) {
+        s->recorded = s->ran = true;
+        s->is_json = flag(body, "json");
+        s->denied = flag(body, "denied");
+        over(s, text, length, flag(body, "ok"));
+        if (s->ok && s->entry && s->entry->tool == &moon__plan_tool) {
+            run->planned = true;
+            run->n_plans++;
+        }
+        compare(s);
+    }
+    moon__json_free(body);
+    return take;
+}
+
+static void tell_unknown(slot *s) {
+    static const char text[] =
+        "the outcome is unknown: the call was begun, and then the program was ended before it heard of its end. It may "
+        "have had its effect, in part or whole. Look before you try it again.";
+    s->unknown = true;
+    over(s, text, sizeof text - 1, false);
+    settle(s);
+}
+
+/* It was begun, and nobody knows how it ended. False: it waits, or the run stops. */
+static bool resolve(slot *s, bool *decided) {
+    moon__calls *calls = s->set;
+    moon_run *run = calls->o.run;
+    s->unknown = true;
+    switch (*decided ? MOON_UNKNOWN_RETRY : run->tree->unknown) {
+    case MOON_UNKNOWN_RETRY: s->unknown = false; return true;
+    case MOON_UNKNOWN_TELL: tell_unknown(s); return false;
+    case MOON_UNKNOWN_FAIL:
+        stop_with(calls, MOON_STOP_APPROVAL, "nobody knows whether %s had its effect before the crash", s->name);
+        return false;
+    case MOON_UNKNOWN_ASK: break;
+    }
+    ask(s);
+    return false;
+}
+
+/* What the journal holds of the slot that is next. RECORDED_NOTHING: it is made now. */
+typedef enum recall { RECALL_NOTHING, RECALL_TAKEN, RECALL_WAITS } recall;
+
+static recall look_back(slot *s) {
+    moon_run *run = s->set->o.run;
+    const moon__recorded *intent = moon__run_recorded(run, MOON_EVENT_TOOL_INTENT, s->key),
+                         *result = moon__run_recorded(run, MOON_EVENT_TOOL_RESULT, s->key),
+                         *asked = moon__run_recorded(run, MOON_EVENT_APPROVAL_ASKED, s->key),
+                         *given = moon__run_recorded(run, MOON_EVENT_APPROVAL_GIVEN, s->key);
+    if (intent || asked) {
+        moon_json *body = moon__run_recorded_body(run, intent ? intent : asked);
+        bool same = body && same_call(s, body);
+        moon__json_free(body);
+        if (!same) return RECALL_WAITS;
+    }
+    if (result && take_result(s, result)) return RECALL_TAKEN;
+    bool allowed = false;
+    if (given) {
+        moon_json *body = moon__run_recorded_body(run, given);
+        const char *why = moon_json_str(moon_json_get(body, "why"), NULL);
+        bool after = !intent || given->seq > intent->seq; /* about this attempt, not the one before */
+        allowed = after && flag(body, "allow");
+        bool denied = after && body && !allowed;
+        if (denied && intent)
+            tell_unknown(s);
+        else if (denied)
+            deny(s, why && *why ? why : "the user said no");
+        moon__json_free(body);
+        if (denied) return RECALL_TAKEN;
+    }
+    bool again = s->entry->tool->effects & (MOON_READ_ONLY | MOON_IDEMPOTENT);
+    if (intent && !again) {
+        if (!resolve(s, &allowed)) return s->state == OVER ? RECALL_TAKEN : RECALL_WAITS;
+        s->state = ALLOWED;
+    } else if (intent || allowed)
+        s->state = ALLOWED;
+    return RECALL_NOTHING;
 }
 
 /* One attempt to start the slot that is next. False: nothing more can be started now. */
@@ -299,6 +462,11 @@ static bool advance(moon__calls *calls) {
         return true;
     }
     if (s->state == ASKED) return false;
+    if (calls->o.run->tree->replay && s->state == READY) {
+        recall seen = look_back(s);
+        if (seen == RECALL_TAKEN) calls->next++;
+        if (seen != RECALL_NOTHING) return seen == RECALL_TAKEN;
+    }
     bool reads = (s->entry->tool->effects & MOON_READ_ONLY) != 0;
     if (calls->running && (!reads || calls->alone || calls->running >= calls->o.parallel)) return false;
     if (calls->same >= SAME_MAX && s->signature == calls->last_signature) {
@@ -306,7 +474,7 @@ static bool advance(moon__calls *calls) {
                   "%s was called again with the same arguments after it gave the same result three times", s->name);
         return false;
     }
-    if (calls->o.plan && s->entry->tool != &moon__plan_tool && !moon__plan_written(calls->o.run)) {
+    if (calls->o.plan && s->entry->tool != &moon__plan_tool && !calls->o.run->planned) {
         static const char text[] = "write your plan first: call the tool plan with the steps you are going to take";
         over(s, text, sizeof text - 1, false);
         settle(s);
@@ -350,12 +518,13 @@ void moon__calls_free(moon__calls *calls) {
 
 static bool copy_use(moon__calls *calls, slot *s, const moon_tool_use *use) {
     s->set = calls;
-    snprintf(s->id, sizeof s->id, "c%u", ++calls->o.run->tree->next_call);
+    snprintf(s->key, sizeof s->key, "c%u", ++calls->o.run->next_call);
+    if (asprintf(&s->id, "%s%s%s", calls->o.run->path, *calls->o.run->path ? "." : "", s->key) < 0) s->id = NULL;
     s->model_id = moon__strdup(use->id);
     s->name = moon__strdup(use->name);
     s->args = moon__strndup(use->arguments, use->arguments_length);
     s->args_length = use->arguments_length;
-    return s->model_id && s->name && s->args;
+    return s->id && s->model_id && s->name && s->args;
 }
 
 moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, size_t n, moon_error *error) {
@@ -415,8 +584,11 @@ moon_status moon__calls_decide(moon__calls *calls, const char *call, bool allow,
         tell_decision(s, allow, why);
         if (allow)
             s->state = ALLOWED;
+        else if (s->unknown)
+            tell_unknown(s);
         else
             deny(s, why && *why ? why : "the user said no");
+        s->unknown = s->unknown && !allow;
         pump(calls);
         return MOON_OK;
     }

@@ -21,6 +21,14 @@ void moon__limits_tighten(moon_limits *limits, const moon_limits *other) {
     if (other->usd >= 0 && (limits->usd < 0 || other->usd < limits->usd)) limits->usd = other->usd;
 }
 
+void moon__limits_replace(moon_limits *limits, const moon_limits *other) {
+    if (other->steps >= 0) limits->steps = other->steps;
+    if (other->tool_calls >= 0) limits->tool_calls = other->tool_calls;
+    if (other->seconds >= 0) limits->seconds = other->seconds;
+    if (other->tokens >= 0) limits->tokens = other->tokens;
+    if (other->usd >= 0) limits->usd = other->usd;
+}
+
 moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error) {
     static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "usd", NULL};
     *limits = MOON_LIMITS_NONE;

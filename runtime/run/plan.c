@@ -3,6 +3,7 @@
  * The plan: a tool with which an agent says what it is going to do, and keeps that up to date. It changes nothing but
  * the run's notes, so it needs no leave. Until a plan is there, the agent's other tools are refused (calls.c).
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "runtime.h"
@@ -15,41 +16,28 @@ static const char params[] =
     "step.\"},\"state\":{\"enum\":[\"todo\",\"doing\",\"done\",\"dropped\"]}},\"required\":[\"text\",\"state\"],"
     "\"additionalProperties\":false}}},\"required\":[\"items\"],\"additionalProperties\":false}";
 
-static void note_name(const moon_run *run, moon__buf *name) {
-    moon__buf_printf(name, "plan:%s", run->path);
-}
-
-bool moon__plan_written(const moon_run *run) {
-    moon__buf name;
-    moon__buf_init(&name, 128);
-    note_name(run, &name);
-    bool written = name.p && moon__scratch_note_get(run->tree->scratch, name.p);
-    moon__buf_fini(&name);
-    return written;
-}
-
 static void start(void *self, moon_call *call, const moon_json *args) {
     (void)self;
     moon_run *run = moon__call_owner(call);
-    moon__buf name, body;
+    moon__buf body;
+    char key[16];
     size_t items = 0, open = 0;
     for (const moon_json *i = moon_json_first(moon_json_get(args, "items")); i; i = moon_json_next(i)) {
         const char *state = moon_json_str(moon_json_get(i, "state"), NULL);
         items++;
         open += strcmp(state, "todo") == 0 || strcmp(state, "doing") == 0;
     }
-    moon__buf_init(&name, 128);
     moon__buf_init(&body, 1 << 20);
-    note_name(run, &name);
     moon__json_print(&body, args);
-    if (name.status || body.status || moon_call_note_set(call, name.p, body.p))
+    if (body.status)
         moon_call_fail(call, "no memory for the plan");
     else {
-        moon__run_event(run, MOON_EVENT_PLAN_UPDATED, &body);
+        run->planned = true;
+        snprintf(key, sizeof key, "%u", ++run->n_plans);
+        moon__run_event(run, MOON_EVENT_PLAN_UPDATED, key, &body);
         moon_call_printf(call, "plan of %zu steps noted, %zu open", items, open);
         moon_call_done(call);
     }
-    moon__buf_fini(&name);
     moon__buf_fini(&body);
 }
 

@@ -13,6 +13,7 @@
  * finishes with the stop's reason. What the answer contains decides, never its finish reason: tool calls are run even
  * if the reason says "stop". Only an answer that was cut ("length", "content_filter") is not taken for one.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,7 +30,9 @@ typedef struct react {
     moon__calls *calls;
     bool asking, calling;
     unsigned lane, repairs;
-    int64_t step_started_us;
+    uint64_t context; /* a hash of the conversation so far, the tools included */
+    char key[24];     /* of this step's events: its number in this run */
+    int64_t steps, step_started_us;
     moon__defer next; /* the next step, or the end */
     char *last_text;  /* the last text the model wrote; kept for a run that a limit ends */
     size_t last_length;
@@ -72,12 +75,13 @@ static void keep_text(react *r, const char *text, size_t length) {
 
 static void tell_step(react *r) {
     moon__buf body;
+    moon__run_event(r->run, MOON_EVENT_STEP_STARTED, r->key, NULL);
+    if (!moon__run_tells(r->run, MOON_EVENT_MODEL_REQUEST, r->key)) return;
     moon__buf_init(&body, 4096);
     moon__buf_printf(&body, "{\"step\":%lld,\"model\":", (long long)r->run->usage.steps);
     moon__buf_quoted(&body, r->chat->model->name, SIZE_MAX);
-    moon__buf_char(&body, '}');
-    moon__run_event(r->run, MOON_EVENT_STEP_STARTED, NULL);
-    moon__run_event(r->run, MOON_EVENT_MODEL_REQUEST, &body);
+    moon__buf_printf(&body, ",\"context\":\"%016" PRIx64 "\"}", r->context);
+    moon__run_event(r->run, MOON_EVENT_MODEL_REQUEST, r->key, &body);
     moon__buf_fini(&body);
 }
 
@@ -89,7 +93,7 @@ static void on_delta(void *ctx, moon__delta kind, const char *text, size_t n) {
     moon__buf_printf(&body, "{\"kind\":\"%s\",\"text\":", kinds[kind]);
     moon__buf_quoted(&body, text, n);
     moon__buf_char(&body, '}');
-    moon__run_event(r->run, MOON_EVENT_MODEL_DELTA, &body);
+    moon__run_event(r->run, MOON_EVENT_MODEL_DELTA, "", &body);
     moon__buf_fini(&body);
 }
 
@@ -104,49 +108,38 @@ static void on_retry(void *ctx, int attempt, int64_t wait_ms, const moon_error *
     moon__jw_int(&w, "wait_ms", wait_ms);
     moon__jw_str(&w, "error", why->text, SIZE_MAX);
     moon__jw_end(&w);
-    moon__run_event(r->run, MOON_EVENT_MODEL_RETRY, &body);
+    moon__run_event(r->run, MOON_EVENT_MODEL_RETRY, r->key, &body);
     moon__buf_fini(&body);
 }
 
-static void write_answer(moon__jw *w, const moon__answer *answer) {
-    moon__jw_str(w, "text", answer->text, answer->text_length);
-    if (answer->reasoning_length) moon__jw_str(w, "reasoning", answer->reasoning, answer->reasoning_length);
-    moon__jw_array(w, "tool_calls");
-    for (size_t i = 0; i < answer->n_calls; i++) {
-        const moon_tool_use *use = &answer->calls[i];
-        moon__jw_object(w, NULL);
-        moon__jw_str(w, "id", use->id, SIZE_MAX);
-        moon__jw_str(w, "name", use->name, SIZE_MAX);
-        moon__jw_str(w, "arguments", use->arguments, use->arguments_length);
-        moon__jw_end(w);
-    }
-    moon__jw_end(w);
-    moon__jw_str(w, "finish", answer->finish, SIZE_MAX);
-    moon__jw_str(w, "model", answer->model, SIZE_MAX);
-    moon__usage_write(w, "usage", &answer->usage);
-}
-
 static void tell_answer(react *r, const moon__answer *answer) {
-    if (!moon__run_wants(r->run, MOON_EVENT_MODEL_RESPONSE)) {
-        moon__run_event(r->run, MOON_EVENT_MODEL_RESPONSE, NULL);
-        return;
-    }
+    if (!moon__run_tells(r->run, MOON_EVENT_MODEL_RESPONSE, r->key)) return;
     moon__buf body;
     moon__jw w;
     moon__buf_init(&body, 256 << 20);
     moon__jw_init(&w, &body);
     moon__jw_object(&w, NULL);
     moon__jw_int(&w, "step", r->run->usage.steps);
-    write_answer(&w, answer);
+    moon__answer_write(&w, answer);
     moon__jw_int(&w, "wall_ms", (moon__loop_now(r->run->runtime->loop) - r->step_started_us) / 1000);
     moon__jw_end(&w);
-    moon__run_event(r->run, MOON_EVENT_MODEL_RESPONSE, &body);
+    moon__run_event(r->run, MOON_EVENT_MODEL_RESPONSE, r->key, &body);
     moon__buf_fini(&body);
 }
 
 /* ---- a step ---- */
 
+static void mix(react *r, const char *text, size_t n) {
+    r->context = (r->context ^ moon_hash(text, n)) * UINT64_C(0x9e3779b97f4a7c15) + n;
+}
+
 static moon_status append(react *r, const moon_message *message, moon_error *error) {
+    r->context += message->role;
+    mix(r, message->text ? message->text : "", message->text_length);
+    for (size_t i = 0; i < message->n_calls; i++) {
+        mix(r, message->calls[i].name, strlen(message->calls[i].name));
+        mix(r, message->calls[i].arguments, message->calls[i].arguments_length);
+    }
     return r->chat->model->ops->append(r->chat, message, error);
 }
 
@@ -155,6 +148,61 @@ static void fail(react *r, const moon_error *error) {
 }
 
 static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error);
+static void step(void *ctx);
+
+/* ---- a step that was recorded ---- */
+
+/* Was the conversation the same when this step was made? */
+static bool same_context(react *r) {
+    const moon__recorded *request = moon__run_recorded(r->run, MOON_EVENT_MODEL_REQUEST, r->key);
+    if (!request) return true;
+    char now[24];
+    snprintf(now, sizeof now, "%016" PRIx64, r->context);
+    moon_json *body = moon__run_recorded_body(r->run, request);
+    const char *then = moon_json_str(moon_json_get(body, "context"), NULL);
+    bool same = body && (!then || !strcmp(then, now)); /* without a body the run is stopping */
+    moon__json_free(body);
+    if (!same && !r->run->stopping) {
+        char was[80];
+        snprintf(was, sizeof was, "step %s of another conversation", r->key);
+        moon__run_diverged(r->run, was, "one whose instructions, tools or messages differ");
+    }
+    return same;
+}
+
+static void on_recorded(void *ctx) {
+    react *r = ctx;
+    moon_run *run = r->run;
+    r->next.fn = step;
+    if (run->stopping) {
+        finish(r, run->stop_why, NULL, 0, NULL);
+        return;
+    }
+    moon_json *body = moon__run_recorded_body(run, moon__run_recorded(run, MOON_EVENT_MODEL_RESPONSE, r->key));
+    moon__answer answer;
+    moon_tool_use *uses = NULL;
+    if (body && moon__answer_read(&answer, &uses, body) == MOON_OK)
+        on_answer(r, MOON_OK, &answer, NULL);
+    else
+        finish(r, MOON_STOP_JOURNAL, NULL, 0, "a recorded answer cannot be read");
+    free(uses);
+    moon__json_free(body);
+}
+
+/* Takes the step from the journal if it is there. */
+static bool recorded_step(react *r) {
+    snprintf(r->key, sizeof r->key, "%lld", (long long)++r->steps);
+    if (!r->run->tree->replay) return false;
+    if (!same_context(r)) {
+        finish(r, r->run->stop_why, NULL, 0, NULL);
+        return true;
+    }
+    if (!moon__run_recorded(r->run, MOON_EVENT_MODEL_RESPONSE, r->key)) return false;
+    moon__run_event(r->run, MOON_EVENT_STEP_STARTED, r->key, NULL);
+    r->next.fn = on_recorded;
+    moon__defer_call(r->run->runtime->loop, &r->next);
+    return true;
+}
 
 static void step(void *ctx) {
     react *r = ctx;
@@ -166,7 +214,7 @@ static void step(void *ctx) {
         finish(r, run->stop_why, NULL, 0, NULL);
     else if (!moon__limits_step(run, &why, &text))
         finish(r, why, NULL, 0, text.p);
-    else {
+    else if (!recorded_step(r)) {
         moon_error error = {0};
         moon__ask ask = {.lane = r->lane,
                          .deltas = run->tree->journal.live,
@@ -376,6 +424,11 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     moon_status status = moon__calls_new(&r->calls, &options, error);
     if (!status) status = choose_model(run, agent, &model, error);
     if (!status) status = model->ops->open(model, &agent->settings, &r->chat, error);
+    for (size_t i = 0; i < agent->n_tools; i++) {
+        const moon_wire_tool *tool = &agent->wire_tools[i];
+        mix(r, tool->name, strlen(tool->name));
+        mix(r, tool->params, strlen(tool->params));
+    }
     if (!status) status = greet(r, error);
     if (status) {
         if (model && r->chat) model->ops->close(r->chat);

@@ -15,13 +15,70 @@
 
 /* ---- events ---- */
 
-bool moon__run_wants(const moon_run *run, moon_event_type type) {
-    return moon__journal_wants(&run->tree->journal, type);
+/* Marks of the moment: each time a run is driven it has its own. */
+static bool each_time(moon_event_type type) {
+    return type == MOON_EVENT_RUN_FINISHED || type == MOON_EVENT_MODEL_DELTA || type == MOON_EVENT_MODEL_RETRY ||
+           type == MOON_EVENT_TOOL_PROGRESS;
 }
 
-void moon__run_event(moon_run *run, moon_event_type type, const moon__buf *body) {
-    if (body && body->status) body = NULL; /* out of memory for the details: the event itself still stands */
-    moon__journal_append(&run->tree->journal, type, run->path, body);
+const moon__recorded *moon__run_recorded(const moon_run *run, moon_event_type type, const char *key) {
+    return run->tree->replay ? moon__replay_find(run->tree->replay, type, run->path, key) : NULL;
+}
+
+moon_json *moon__run_recorded_body(moon_run *run, const moon__recorded *recorded) {
+    moon_json *body = NULL;
+    moon_error error = {0};
+    if (moon__json_parse(&body, recorded->body, recorded->body_length, 0, &error)) {
+        moon__run_stop(run->tree->root, MOON_STOP_JOURNAL, error.text);
+        return NULL;
+    }
+    moon__replay_use(run->tree->replay, recorded);
+    return body;
+}
+
+static bool recorded(moon_run *run, moon_event_type type, const char *key) {
+    const moon__recorded *r = each_time(type) ? NULL : moon__run_recorded(run, type, key);
+    if (r) moon__replay_use(run->tree->replay, r);
+    return r != NULL;
+}
+
+bool moon__run_tells(moon_run *run, moon_event_type type, const char *key) {
+    if (recorded(run, type, key)) return false;
+    if (moon__journal_wants(&run->tree->journal, type)) return true;
+    moon__journal_append(&run->tree->journal, type, run->path, key, NULL);
+    return false;
+}
+
+void moon__run_event(moon_run *run, moon_event_type type, const char *key, const moon__buf *body) {
+    if (recorded(run, type, key)) return;
+    if (body && body->status) {
+        /* A record without its details would be taken for another one when the run is resumed. */
+        if (run->tree->kept) moon__run_stop(run->tree->root, MOON_STOP_FAILED, "no memory for an event");
+        body = NULL;
+    }
+    moon__journal_append(&run->tree->journal, type, run->path, key, body);
+}
+
+void moon__run_show(moon_run *run, const moon__recorded *was) {
+    moon__journal *journal = &run->tree->journal;
+    moon_event event = {.type = was->type,
+                        .seq = was->seq,
+                        .time_us = was->time_us,
+                        .run = journal->id,
+                        .path = was->path,
+                        .body = was->body,
+                        .body_length = was->body_length};
+    if (journal->sink) journal->sink(journal->ctx, &event);
+}
+
+void moon__run_diverged(moon_run *run, const char *was, const char *now) {
+    char text[1200];
+    snprintf(
+        text, sizeof text,
+        "the script has changed: at %s%s the journal has %.400s, and now it is %.400s; mend the script, or fork the "
+        "run",
+        *run->path ? "path " : "the top", run->path, was, now);
+    moon__run_stop(run->tree->root, MOON_STOP_CHANGED, text);
 }
 
 static void to_host(void *ctx, const moon_event *event) {
@@ -42,10 +99,7 @@ void moon__usage_write(moon__jw *w, const char *name, const moon_usage *usage) {
 }
 
 static void tell_created(moon_run *run) {
-    if (!moon__run_wants(run, MOON_EVENT_RUN_CREATED)) {
-        moon__run_event(run, MOON_EVENT_RUN_CREATED, NULL);
-        return;
-    }
+    if (!moon__run_tells(run, MOON_EVENT_RUN_CREATED, "")) return;
     moon__buf body;
     moon__jw w;
     moon__buf_init(&body, 64 << 20);
@@ -56,8 +110,9 @@ static void tell_created(moon_run *run) {
     moon__jw_str(&w, "input", run->input, run->input_length);
     moon__jw_str(&w, "workspace", moon__space_path(run->runtime->space), SIZE_MAX);
     moon__jw_str(&w, "moonlet", moon_version(), SIZE_MAX);
+    if (!run->parent) moon__kept_write(&w, run);
     moon__jw_end(&w);
-    moon__run_event(run, MOON_EVENT_RUN_CREATED, &body);
+    moon__run_event(run, MOON_EVENT_RUN_CREATED, "", &body);
     moon__buf_fini(&body);
 }
 
@@ -73,22 +128,26 @@ static void tell_finished(moon_run *run) {
     if (run->result.error) moon__jw_str(&w, "error", run->result.error, SIZE_MAX);
     moon__usage_write(&w, "usage", &run->usage);
     moon__jw_int(&w, "wall_ms", run->result.wall_ms);
+    if (run->cut_off) moon__jw_bool(&w, "resumable", true);
     moon__jw_end(&w);
-    moon__run_event(run, MOON_EVENT_RUN_FINISHED, &body);
+    moon__run_event(run, MOON_EVENT_RUN_FINISHED, "", &body);
     moon__buf_fini(&body);
 }
 
 void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_t length) {
     static const char *const names[] = {"debug", "info", "warn", "error"};
+    char key[16];
     moon__buf body;
     moon__jw w;
+    snprintf(key, sizeof key, "%u", ++run->n_logs);
+    if (!moon__run_tells(run, MOON_EVENT_LOG, key)) return;
     moon__buf_init(&body, 4 << 20);
     moon__jw_init(&w, &body);
     moon__jw_object(&w, NULL);
     moon__jw_str(&w, "level", names[level], SIZE_MAX);
     moon__jw_str(&w, "text", text, length);
     moon__jw_end(&w);
-    moon__run_event(run, MOON_EVENT_LOG, &body);
+    moon__run_event(run, MOON_EVENT_LOG, key, &body);
     moon__buf_fini(&body);
 }
 
@@ -108,6 +167,9 @@ static void unlink_run(moon_run *run) {
 
 static void free_tree(moon__tree *tree) {
     if (!tree) return;
+    moon__journal_fini(&tree->journal);
+    moon__replay_free(tree->replay);
+    free(tree->preview);
     moon__scratch_free(tree->scratch);
     free(tree);
 }
@@ -121,6 +183,7 @@ void moon_run_unref(moon_run *run) {
     if (!run || --run->refs) return;
     moon_run *parent = run->parent;
     moon_runnable_unref(run->runnable);
+    free(run->path);
     free(run->input);
     free(run->model);
     free(run->stop_text);
@@ -135,13 +198,39 @@ static void on_deadline(void *ctx) {
     moon__run_stop(ctx, MOON_STOP_SECONDS, "the time limit is reached");
 }
 
-static void complete(moon_run *run) {
+static void over(moon_run *run) {
     run->finished = true;
-    run->result.usage = run->usage;
-    run->result.wall_ms = (moon__loop_now(run->runtime->loop) - run->started_us) / 1000;
-    tell_finished(run);
     unlink_run(run);
     moon__defer_call(run->runtime->loop, &run->after);
+}
+
+/* The end is on the disk; or it is not, and then the run ended otherwise than it said. */
+static void on_told(void *ctx, moon_status status) {
+    moon_run *run = ctx;
+    if (status && run->result.stop != MOON_STOP_JOURNAL) {
+        const char *why = moon__keeper_error(run->runtime->keeper);
+        free((char *)run->result.error);
+        run->result.error = moon__strdup(*why ? why : moon_status_text(status));
+        run->result.stop = MOON_STOP_JOURNAL;
+    }
+    moon__kept_release(run);
+    over(run);
+}
+
+/* It ended, and so have its children. */
+static void complete(moon_run *run) {
+    moon__tree *tree = run->tree;
+    run->result.usage = run->usage;
+    run->result.wall_ms = (moon__loop_now(run->runtime->loop) - run->started_us) / 1000;
+    run->cut_off = run->parent ? run->stopping && tree->root->stopping : moon_stop_resumable(run->result.stop);
+    tell_finished(run);
+    if (run->parent || !tree->kept) {
+        over(run);
+        return;
+    }
+    moon__kept_finished(run);
+    tree->told = (moon__durable){.fn = on_told, .ctx = run};
+    if (moon__journal_wait(&tree->journal, &tree->told)) on_told(run, MOON_OK);
 }
 
 static void after(void *ctx) {
@@ -159,6 +248,17 @@ static void stop_children(moon_run *run, moon_stop why) {
     }
 }
 
+/* A run that is resumed and ends by itself must have been where it was before. */
+static void check_all_used(moon_run *run, moon_stop *stop, const char **error) {
+    const moon__recorded *left = run->tree->replay ? moon__replay_left(run->tree->replay, run->path) : NULL;
+    if (!left) return;
+    char was[200];
+    snprintf(was, sizeof was, "%s %s of path \"%.80s\"", moon_event_type_text(left->type), left->key, left->path);
+    moon__run_diverged(run, was, "the end of the run");
+    *stop = MOON_STOP_CHANGED;
+    *error = run->tree->root->stop_text;
+}
+
 void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t length, const char *error) {
     assert(!run->ended && "a run was finished twice");
     if (run->ended) return;
@@ -167,6 +267,8 @@ void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t le
     if (run->stopping) {
         stop = run->stop_why;
         error = run->stop_text ? run->stop_text : error;
+    } else {
+        check_all_used(run, &stop, &error);
     }
     if (stop != MOON_STOP_DONE && !error) error = moon_stop_text(stop);
     run->result.stop = stop;
@@ -194,7 +296,7 @@ void moon_run_cancel(moon_run *run) {
     moon__run_stop(run, MOON_STOP_INTERRUPTED, "interrupted");
 }
 
-static moon_run *new_run(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length) {
+moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length) {
     moon_run *run = calloc(1, sizeof *run);
     if (!run) return NULL;
     run->refs = 2; /* the caller's and the runtime's */
@@ -209,33 +311,44 @@ static moon_run *new_run(moon_runtime *runtime, moon_runnable *runnable, const c
     return run;
 }
 
-/* Takes a run back that did not start. */
-static moon_status discard(moon_run *run, moon_status status) {
+moon_status moon__run_discard(moon_run *run, moon_status status) {
     moon__timer_stop(run->runtime->loop, &run->deadline);
     run->refs = 1;
     moon_run_unref(run);
     return status;
 }
 
-/* With its tree in place: deadline, runnable, first event. */
-static moon_status begin(moon_run *run, moon_error *error) {
-    if (!run->input) return discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
+static moon_status start_deadline(moon_run *run) {
+    if (run->limits.seconds <= 0) return MOON_OK;
+    int64_t spent = moon__loop_now(run->runtime->loop) - run->started_us; /* before it was resumed */
+    return moon__timer_start(run->runtime->loop, &run->deadline, run->limits.seconds * INT64_C(1000000) - spent);
+}
+
+/* With its tree in place: runnable, deadline, first event. */
+moon_status moon__run_begin(moon_run *run, moon_error *error) {
+    if (!run->input || !run->path)
+        return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
     moon_status status = run->runnable->ops->start(run->runnable, run, error);
-    if (status) return discard(run, status);
+    if (status) return moon__run_discard(run, status);
     link_run(run);
     if (run->parent) run->parent->children++;
-    if (run->limits.seconds > 0 &&
-        moon__timer_start(run->runtime->loop, &run->deadline, run->limits.seconds * INT64_C(1000000)))
-        moon__run_stop(run, MOON_STOP_FAILED, "no memory for the time limit");
+    if (start_deadline(run)) moon__run_stop(run, MOON_STOP_FAILED, "no memory for the time limit");
+    if (!run->parent) moon__kept_created(run);
     tell_created(run);
     return MOON_OK;
 }
 
-static moon_status new_tree(moon_run *run, const moon_run_options *options, moon_error *error) {
+moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_error *error) {
+    run->path = moon__strdup("");
     run->tree = calloc(1, sizeof *run->tree);
     if (!run->tree) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     moon__tree *tree = run->tree;
+    tree->root = run;
     moon__journal_init(&tree->journal, &run->runtime->clock, &run->runtime->random);
+    tree->created_us = run->runtime->clock.wall_us(run->runtime->clock.ctx);
+    tree->seed = moon__random_u64(&run->runtime->random) >> 11; /* as much as JSON can hold */
+    tree->kept = run->runtime->keeper && !options->forget;
+    tree->unknown = options->unknown;
     tree->allow_all = options->allow_all;
     tree->can_ask = options->can_ask;
     tree->on_event = options->on_event;
@@ -243,6 +356,8 @@ static moon_status new_tree(moon_run *run, const moon_run_options *options, moon
     tree->journal.live = options->deltas;
     tree->journal.sink = options->on_event ? to_host : NULL;
     tree->journal.ctx = run;
+    if (options->model && !(run->model = moon__strdup(options->model)))
+        return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     return moon__scratch_new(&tree->scratch, run->runtime->space, error);
 }
 
@@ -251,36 +366,111 @@ moon_status moon_run_start(moon_run **out, moon_runtime *runtime, moon_runnable 
     static const moon_run_options defaults = {.size = sizeof defaults};
     if (!options) options = &defaults;
     if (options->size != sizeof *options) return moon_error_set(error, MOON_EINVAL, "moon_run_options.size is not set");
-    moon_run *run = new_run(runtime, runnable, options->input, options->input_length);
+    moon_status status = runtime->keeper && !options->forget ? moon__keeper_ready(runtime->keeper, error) : MOON_OK;
+    if (status) return status;
+    moon_run *run = moon__run_alloc(runtime, runnable, options->input, options->input_length);
     if (!run) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
-    moon_status status = new_tree(run, options, error);
-    if (!status && options->model && !(run->model = moon__strdup(options->model)))
-        status = moon_error_set(error, MOON_ENOMEM, "no memory for a run");
-    if (status) return discard(run, status);
-    if (options->limits) moon__limits_tighten(&run->limits, options->limits);
-    status = begin(run, error);
+    status = moon__run_tree(run, options, error);
+    if (status) return moon__run_discard(run, status);
+    run->given = options->limits ? *options->limits : MOON_LIMITS_NONE;
+    moon__limits_tighten(&run->limits, &run->given);
+    status = moon__run_begin(run, error);
     if (!status) *out = run;
     return status;
 }
 
-moon_status moon__run_child(moon_run **out, moon_run *parent, moon_runnable *runnable, const char *input, size_t length,
-                            void (*done)(void *ctx, moon_run *child), void *ctx, moon_error *error) {
+/* ---- children ---- */
+
+static char *child_path(const moon_run *parent, const char *place) {
+    moon__buf path;
+    moon__buf_init(&path, 64 << 10);
+    moon__buf_printf(&path, "%s%s%s", parent->path, *parent->path ? "." : "", place);
+    char *text = moon__buf_take(&path);
+    moon__buf_fini(&path);
+    return text;
+}
+
+/* Is the child that was recorded at this place the one that is started now? */
+static bool same_child(moon_run *run, const moon__recorded *was) {
+    char then[200], now[200];
+    size_t length;
+    moon_json *body = moon__run_recorded_body(run, was);
+    if (!body) return false;
+    const char *name = moon_json_str(moon_json_get(body, "name"), NULL);
+    const char *input = moon_json_str(moon_json_get(body, "input"), &length);
+    bool same = name && input && !strcmp(name, run->runnable->name) && length == run->input_length &&
+                !memcmp(input, run->input, length);
+    if (!same) {
+        snprintf(then, sizeof then, "a run of %.40s on \"%.80s\"", name ? name : "?", input ? input : "?");
+        snprintf(now, sizeof now, "one of %.40s on \"%.80s\"", run->runnable->name, run->input);
+        moon__run_diverged(run, then, now);
+    }
+    moon__json_free(body);
+    return same;
+}
+
+static void take_usage(moon_run *run, const moon_json *usage) {
+    moon_usage u;
+    moon__usage_read(&u, usage);
+    moon__limits_use(run, &u);
+    for (moon_run *r = run; r; r = r->parent) {
+        r->usage.steps += u.steps;
+        r->usage.tool_calls += u.tool_calls;
+    }
+}
+
+/* The child ended before: its result is given again, and nothing of it is done. */
+static moon_status end_as_recorded(moon_run *run, const moon_json *body, moon_error *error) {
+    size_t length = 0;
+    const char *text = moon_json_str(moon_json_get(body, "text"), &length);
+    const char *why = moon_json_str(moon_json_get(body, "error"), NULL);
+    run->result.stop = moon__stop_named(moon_json_str(moon_json_get(body, "stop_reason"), NULL));
+    run->result.text = moon__strndup(text ? text : "", length);
+    run->result.text_length = length;
+    run->result.error = moon__strdup(why);
+    if (!run->result.text || (why && !run->result.error))
+        return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
+    take_usage(run, moon_json_get(body, "usage"));
+    run->result.usage = run->usage;
+    moon_json_int(moon_json_get(body, "wall_ms"), &run->result.wall_ms);
+    run->ended = run->stopping = true; /* nothing of it is to be stopped any more */
+    link_run(run);
+    run->parent->children++;
+    over(run);
+    return MOON_OK;
+}
+
+/* Begins a child, or takes it from the journal. */
+static moon_status begin_child(moon_run *run, moon_error *error) {
+    const moon__recorded *created = moon__run_recorded(run, MOON_EVENT_RUN_CREATED, ""),
+                         *ended = moon__run_recorded(run, MOON_EVENT_RUN_FINISHED, "");
+    if (created && !same_child(run, created))
+        return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the script has changed"));
+    if (!created || !ended) return moon__run_begin(run, error);
+    moon_json *body = moon__run_recorded_body(run, ended);
+    bool cut_off = false;
+    if (!body) return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the journal cannot be read"));
+    moon_json_bool(moon_json_get(body, "resumable"), &cut_off);
+    moon_status status = cut_off ? moon__run_begin(run, error) : end_as_recorded(run, body, error);
+    moon__json_free(body);
+    return status;
+}
+
+moon_status moon__run_child(moon_run **out, moon_run *parent, const char *place, moon_runnable *runnable,
+                            const char *input, size_t length, void (*done)(void *ctx, moon_run *child), void *ctx,
+                            moon_error *error) {
     if (parent->stopping || parent->ended) return moon_error_set(error, MOON_ECANCELLED, "the run is ending");
-    moon_run *run = new_run(parent->runtime, runnable, input, length ? length : SIZE_MAX);
+    moon_run *run = moon__run_alloc(parent->runtime, runnable, input, length ? length : SIZE_MAX);
     if (!run) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
+    const moon_run *root = parent->tree->root;
     run->parent = moon_run_ref(parent);
     run->tree = parent->tree;
+    run->path = child_path(parent, place);
     run->on_done = done;
     run->on_done_ctx = ctx;
-    int n =
-        snprintf(run->path, sizeof run->path, "%s%s%u", parent->path, *parent->path ? "." : "", ++parent->next_child);
-    if (n >= (int)sizeof run->path)
-        return discard(run, moon_error_set(error, MOON_ELIMIT, "runs are nested too deeply at %.40s", parent->path));
-    const moon_run *root = parent;
-    while (root->parent) root = root->parent;
-    if (root->model && !(run->model = moon__strdup(root->model)))
-        return discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
-    moon_status status = begin(run, error);
+    if (!run->path || !run->input || (root->model && !(run->model = moon__strdup(root->model))))
+        return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
+    moon_status status = begin_child(run, error);
     if (!status) *out = run;
     return status;
 }
@@ -314,6 +504,11 @@ void moon__run_set_state(moon_run *run, void *state) {
     run->state = state;
 }
 
+uint64_t moon__run_seed(const moon_run *run, const char *place) {
+    uint64_t seed = run->tree->seed ^ moon_hash(run->path, strlen(run->path)) ^ (moon_hash(place, strlen(place)) << 1);
+    return seed ? seed : 1;
+}
+
 moon_status moon_run_decide(moon_run *run, const char *call, bool allow, const char *why, moon_error *error) {
     for (moon_run *r = run->runtime->runs; r; r = r->next) {
         if (r->tree != run->tree) continue;
@@ -337,9 +532,33 @@ moon_runnable *moon_runnable_ref(moon_runnable *runnable) {
     return runnable;
 }
 
+bool moon__source_copy(moon__source *source, const char *path, const char *text, size_t n) {
+    *source = (moon__source){.path = moon__strdup(path), .text = moon__strndup(text, n), .length = n};
+    moon__sha256(source->hash, &(moon__bytes){text, n}, 1);
+    if (source->path && source->text) return true;
+    free(source->path);
+    free(source->text);
+    return false;
+}
+
+void moon__sources_free(moon__source *sources, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        free(sources[i].path);
+        free(sources[i].text);
+    }
+    free(sources);
+}
+
+static void free_origin(moon__origin *origin) {
+    free(origin->script);
+    free(origin->agent);
+    moon__sources_free(origin->sources, origin->n_sources);
+}
+
 void moon_runnable_unref(moon_runnable *runnable) {
     if (!runnable || --runnable->refs) return;
     free(runnable->name);
+    free_origin(&runnable->origin);
     runnable->ops->free(runnable);
 }
 

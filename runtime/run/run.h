@@ -19,11 +19,30 @@ typedef struct moon__runnable_ops {
     void (*free)(moon_runnable *runnable);                  /* frees the struct too; not the base's name */
 } moon__runnable_ops;
 
+typedef struct moon__source {
+    char *path, *text;
+    size_t length;
+    unsigned char hash[MOON_HASH_SIZE];
+} moon__source;
+
+/* Copies, and hashes the text; false when memory is out, and nothing is held then. */
+bool moon__source_copy(moon__source *source, const char *path, const char *text, size_t n);
+void moon__sources_free(moon__source *sources, size_t n); /* the array too */
+
+/* Where a runnable came from, so that it can be made again for a run that is resumed. One of the two. */
+typedef struct moon__origin {
+    char *script;          /* what moon_script_load() was given */
+    char *agent;           /* what moon_agent_new() was given */
+    moon__source *sources; /* n_sources: the texts of the script and what it loaded */
+    size_t n_sources;
+} moon__origin;
+
 struct moon_runnable {
     const moon__runnable_ops *ops;
     moon_runtime *runtime;
     char *name;
     unsigned refs;
+    moon__origin origin;
 };
 /* Sets up the base part: one reference, the name copied. */
 MOON_MUST_USE moon_status moon__runnable_init(moon_runnable *runnable, const moon__runnable_ops *ops,
@@ -52,10 +71,18 @@ void *moon__run_state(const moon_run *run); /* the runnable's own */
 void moon__run_set_state(moon_run *run, void *state);
 /* Ends the run. text and error may be NULL; both are copied. */
 void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t length, const char *error);
-/* Starts a child. done comes once, from the loop; child is alive during it. model and limits as in moon_run_options. */
-MOON_MUST_USE moon_status moon__run_child(moon_run **child, moon_run *parent, moon_runnable *runnable,
-                                          const char *input, size_t length, void (*done)(void *ctx, moon_run *child),
-                                          void *ctx, moon_error *error);
+/* Starts a child. place tells it from the other children of its parent, and must not depend on what else goes on at the
+ * same time: "1", "2" … in the order of one sequential piece of code; "c3.1" for what the call c3 starts. done comes
+ * once, from the loop; child is alive during it. */
+MOON_MUST_USE moon_status moon__run_child(moon_run **child, moon_run *parent, const char *place,
+                                          moon_runnable *runnable, const char *input, size_t length,
+                                          void (*done)(void *ctx, moon_run *child), void *ctx, moon_error *error);
+/* What random numbers at this place begin with, never 0: the same each time the run is driven. */
+uint64_t moon__run_seed(const moon_run *run, const char *place);
+/* The stop reason of a name; FAILED if there is none. */
+moon_stop moon__stop_named(const char *name);
+/* Something else than the journal tells is about to happen: the whole run stops, and nothing is done. */
+void moon__run_diverged(moon_run *run, const char *recorded, const char *now);
 typedef enum moon__log_level { MOON__DEBUG, MOON__INFO, MOON__WARN, MOON__ERROR } moon__log_level;
 void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_t length);
 
@@ -69,6 +96,12 @@ moon__random *moon__runtime_random(moon_runtime *runtime);
 /* lua/ hangs its states here; free is called when the runtime ends, after all runs have. */
 void moon__runtime_set_scripts(moon_runtime *runtime, void *scripts, void (*free)(void *scripts));
 void *moon__runtime_scripts(const moon_runtime *runtime);
+/* How lua/ loads a script: for runs that are resumed. */
+void moon__runtime_set_loader(moon_runtime *runtime, moon_status (*load)(moon_runnable **out, moon_runtime *runtime,
+                                                                         const char *name, moon_error *error));
+/* Where runs are kept from now on; place is copied. Once, before the first run. */
+MOON_MUST_USE moon_status moon__runtime_set_journal(moon_runtime *runtime, const moon_store_ops *store,
+                                                    const char *place, moon_error *error);
 /* What the configuration says: limits that hold for every run; rules of policy (the stricter of two counts). */
 void moon__runtime_set_limits(moon_runtime *runtime, const moon_limits *limits);
 MOON_MUST_USE moon_status moon__runtime_add_policy(moon_runtime *runtime, const moon_json *policy, moon_error *error);

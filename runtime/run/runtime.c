@@ -15,6 +15,7 @@ static void free_options(moon_runtime_options *options) {
     free((char *)options->model);
     free((char *)options->config);
     free((char *)options->agents);
+    free((char *)options->journal);
 }
 
 static moon_status copy_options(moon_runtime_options *to, const moon_runtime_options *from, moon_error *error) {
@@ -23,8 +24,9 @@ static moon_status copy_options(moon_runtime_options *to, const moon_runtime_opt
     to->model = moon__strdup(from->model);
     to->config = moon__strdup(from->config);
     to->agents = moon__strdup(from->agents);
+    to->journal = moon__strdup(from->journal);
     bool ok = !from->workspace == !to->workspace && !from->model == !to->model && !from->config == !to->config &&
-              !from->agents == !to->agents;
+              !from->agents == !to->agents && !from->journal == !to->journal;
     return ok ? MOON_OK : moon_error_set(error, MOON_ENOMEM, "no memory for the runtime");
 }
 
@@ -45,6 +47,8 @@ moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_optio
     if (!status) status = moon__pool_new(&rt->pool, rt->loop, options->workers ? options->workers : WORKERS, error);
     if (!status) status = moon__tools_new(&rt->tools, error);
     if (!status) status = moon__models_new(&rt->models, rt->loop, &rt->random, error);
+    if (!status && options->journal && *options->journal)
+        status = moon__runtime_set_journal(rt, options->store, options->journal, error);
     if (status) {
         moon_runtime_free(rt);
         return status;
@@ -67,6 +71,7 @@ void moon_runtime_free(moon_runtime *rt) {
         moon__loop_step(rt->loop, END_STEP_MS);
     }
     if (rt->loop) moon__loop_step(rt->loop, 0); /* the last ends are told */
+    moon__keeper_free(rt->keeper);
     moon__model_unref(rt->info_model);
     if (rt->scripts) rt->free_scripts(rt->scripts);
     moon__models_free(rt->models);
@@ -154,6 +159,11 @@ moon__random *moon__runtime_random(moon_runtime *rt) {
 void moon__runtime_set_scripts(moon_runtime *rt, void *scripts, void (*free_scripts)(void *scripts)) {
     rt->scripts = scripts;
     rt->free_scripts = free_scripts;
+}
+
+void moon__runtime_set_loader(moon_runtime *rt, moon_status (*load)(moon_runnable **out, moon_runtime *runtime,
+                                                                    const char *name, moon_error *error)) {
+    rt->load = load;
 }
 
 void *moon__runtime_scripts(const moon_runtime *rt) {

@@ -4,6 +4,8 @@
 /* What the files of run/ share: the insides of a runtime and of a run. */
 #include "journal.h"
 #include "json.h"
+#include "keeper.h"
+#include "replay.h"
 #include "run.h"
 
 struct moon_runtime {
@@ -21,15 +23,24 @@ struct moon_runtime {
     unsigned next_lane;
     void *scripts;
     void (*free_scripts)(void *scripts);
+    moon_status (*load)(moon_runnable **out, moon_runtime *runtime, const char *name, moon_error *error);
+    moon__keeper *keeper;    /* NULL: runs are not kept */
     moon__model *info_model; /* what moon_runtime_model told of last */
     bool stepping;
 };
 
 /* What one root run owns for its whole tree. */
 typedef struct moon__tree {
+    moon_run *root;
     moon__journal journal;
+    moon__replay *replay; /* what was recorded, of a run that is resumed; NULL: nothing */
     moon__scratch *scratch;
-    unsigned next_call; /* ids of calls: "c1", "c2" … */
+    bool kept;          /* the runtime's keeper brings its journal to the store */
+    moon__durable told; /* the end waits for its event to be kept */
+    char *preview;      /* the beginning of the input */
+    moon_unknown unknown;
+    uint64_t seed;      /* of the scripts' random numbers */
+    int64_t created_us; /* wall clock */
     bool allow_all, can_ask;
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
     void *ctx;
@@ -42,18 +53,23 @@ struct moon_run {
     moon__tree *tree;       /* the root's */
     moon_run *parent;       /* NULL for the root */
     moon_run *next, **link; /* in runtime->runs */
-    char path[48];
-    unsigned next_child, children; /* children: those that are not finished */
+    char *path;
+    unsigned children;  /* those that are not finished */
+    unsigned next_call; /* ids of its calls: "c1", "c2" … */
+    unsigned n_logs, n_plans;
+    bool planned; /* it has written a plan */
     char *input;
     size_t input_length;
     char *model; /* override; NULL: none */
     void *state; /* the runnable's */
     moon_limits limits;
-    moon_usage usage; /* children's included */
+    moon_limits given; /* with the root, by who started it */
+    moon_usage usage;  /* children's included */
     int64_t started_us;
     moon__timer deadline;
     moon__defer after;              /* brings the end to the loop */
-    bool stopping, ended, finished; /* ended: finish was called; finished: so have all children */
+    bool stopping, ended, finished; /* ended: finish was called; finished: so have all children, and it is kept */
+    bool cut_off;                   /* it ended because the whole tree was stopped: resumed, it goes on */
     moon_stop stop_why;             /* while stopping */
     char *stop_text;
     moon_result result;
@@ -64,14 +80,35 @@ struct moon_run {
 /* Asks a run to end with this reason: cancels its children and its runnable's work. Harmless if it is ending already.
  * text (copied, may be NULL) says more for the result's error. */
 void moon__run_stop(moon_run *run, moon_stop why, const char *text);
-/* An event of this run; body may be NULL. Make it only if wanted. */
-bool moon__run_wants(const moon_run *run, moon_event_type type);
-void moon__run_event(moon_run *run, moon_event_type type, const moon__buf *body);
+/* Events of this run. key tells the event from others of its type in this run, and is the same when the run is resumed.
+ * tells: make the body, then give it to event (body may be NULL); false: nobody wants it, or it is in the journal
+ * already, and this was all. */
+bool moon__run_tells(moon_run *run, moon_event_type type, const char *key);
+void moon__run_event(moon_run *run, moon_event_type type, const char *key, const moon__buf *body);
+/* What the journal holds of this kind; NULL: nothing, the run does it now. use: it is taken instead. */
+const moon__recorded *moon__run_recorded(const moon_run *run, moon_event_type type, const char *key);
+/* The body of a record, parsed; NULL (and the run is stopped) if it cannot be. The caller's. */
+moon_json *moon__run_recorded_body(moon_run *run, const moon__recorded *recorded);
+/* Gives a record to the readers once more. */
+void moon__run_show(moon_run *run, const moon__recorded *recorded);
+/* Begins a run whose tree is in place; it gives the run back if it fails. */
+MOON_MUST_USE moon_status moon__run_begin(moon_run *run, moon_error *error);
+moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length);
+moon_status moon__run_discard(moon_run *run, moon_status status); /* one that did not begin; returns status */
+/* The part of a tree that comes from options. */
+MOON_MUST_USE moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_error *error);
 void moon__usage_write(moon__jw *w, const char *name, const moon_usage *usage);
+void moon__usage_read(moon_usage *usage, const moon_json *json);
+/* An answer's members in an object (answer_body.c). */
+void moon__answer_write(moon__jw *w, const moon__answer *answer);
+/* Reads them; text is borrowed from body, *uses is the caller's to free, also when it fails. */
+MOON_MUST_USE moon_status moon__answer_read(moon__answer *answer, moon_tool_use **uses, const moon_json *body);
 
 /* ---- limits (limits.c) ---- */
 
 void moon__limits_tighten(moon_limits *limits, const moon_limits *other);
+/* What other gives stands instead. */
+void moon__limits_replace(moon_limits *limits, const moon_limits *other);
 /* Reads the limits of a JSON object {steps, tool_calls, seconds, tokens, usd}; numbers from 0 up. */
 MOON_MUST_USE moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error);
 /* May the run make one more request? Counts it when it may: true. Else *why and a text. */
@@ -152,6 +189,12 @@ moon__calls *moon__react_calls(const moon_run *run);
 moon__calls *moon__single_calls(const moon_run *run);
 
 extern const moon_tool moon__plan_tool; /* plan.c */
-/* Has the run written a plan? */
-bool moon__plan_written(const moon_run *run);
+
+/* ---- keeping runs (kept.c) ---- */
+
+void moon__kept_created(moon_run *root);  /* with its first event */
+void moon__kept_finished(moon_run *root); /* with its last */
+/* Adds what is needed to begin the run again. */
+void moon__kept_write(moon__jw *w, const moon_run *root);
+void moon__kept_release(moon_run *root);
 #endif

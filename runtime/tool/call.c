@@ -224,6 +224,10 @@ moon_status moon__call_start(moon_call **out, const moon__call_options *options,
     return MOON_OK;
 }
 
+const char *moon__call_id(const moon_call *call) {
+    return call->o.id;
+}
+
 void *moon__call_owner(const moon_call *call) {
     return call->o.owner;
 }

@@ -24,6 +24,7 @@ typedef struct moon__call_result {
 
 typedef struct moon__call_options {
     const moon__tool_entry *entry; /* outlives the call */
+    const char *id;                /* of the call within its run, "c3"; outlives it */
     moon_json *args;               /* taken over */
     moon__loop *loop;
     moon__pool *pool;
@@ -37,6 +38,7 @@ typedef struct moon__call_options {
 MOON_MUST_USE moon_status moon__call_start(moon_call **out, const moon__call_options *options, moon_error *error);
 void moon__call_cancel(moon_call *call);
 void *moon__call_owner(const moon_call *call);
+const char *moon__call_id(const moon_call *call);
 /* One JSON text as the whole result (of a Lua tool). */
 void moon__call_put_json(moon_call *call, const char *json, size_t n);
 #endif

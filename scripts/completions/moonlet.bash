@@ -19,7 +19,7 @@ _moonlet() {
       compopt -o nospace
       return
       ;;
-    -o | --output-file | --output-schema | --config | --plugin)
+    -o | --output-file | --output-schema | --config | --plugin | --journal)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur")
       return
       ;;
@@ -30,7 +30,7 @@ _moonlet() {
   else
     case $command in
       run)
-        words="--model --base-url --prompt --limit --output-file --output-schema $common"
+        words="--model --base-url --prompt --limit --output-file --output-schema --journal $common"
         if [ "$COMP_CWORD" -eq 2 ]; then
           words="$words brief changelog"
           compopt -o default 2>/dev/null

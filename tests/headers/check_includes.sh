@@ -24,6 +24,8 @@ only '(cjson/)?cJSON\.h' runtime/base/json
 only '(lua|lauxlib|lualib|luaconf)\.h' runtime/lua/
 only 'git2(/.*)?(\.h)?' tools/git
 only 'pcre2\.h' runtime/base/ tools/
+only 'sqlite3\.h' runtime/journal/
+only 'nettle/.*' runtime/base/
 
 # Built-in tools are ordinary clients of <moonlet/tool.h>: of the runtime they include nothing else.
 own=$(grep -rnE '#[[:space:]]*include[[:space:]]*<moonlet/' tools --include='*.c' --include='*.h' | grep -v '<moonlet/tool\.h>' || true)

@@ -2,7 +2,7 @@
 #ifndef MOONLET_EXTEND_H
 #define MOONLET_EXTEND_H
 /*
- * moonlet/extend.h: teach the runtime another wire format.
+ * moonlet/extend.h: teach the runtime another wire format, or keep its journals elsewhere.
  *
  * A provider is a pure codec: it turns a conversation into the bytes of an HTTP request, and the server-sent events (or
  * the one JSON body) of the answer into a message. It does no I/O and keeps no state of its own, so it can be tested
@@ -102,6 +102,154 @@ typedef struct moon_provider {
  * runtime. */
 MOON_API MOON_MUST_USE moon_status moon_runtime_add_provider(moon_runtime *runtime, const moon_provider *provider,
                                                              moon_error *error);
+
+/* ---- stores: where journals are kept ---- */
+
+/*
+ * A store keeps the journals of runs: per run a sequence of records, dense from 1, to which only the run's owner
+ * appends. All functions block, and are called on one thread of the runtime, never two at a time; so a store needs no
+ * locks of its own within the process. Several processes may use one store.
+ *
+ * The promises that a store makes, and the runtime builds on:
+ * - append() takes a batch of appends of different runs. Each is kept whole or not at all, with its side operations;
+ *   when append() has returned MOON_OK, what it kept survives kill -9 and a power cut.
+ * - An append whose `expected` is not the run's last seq is refused (MOON_ECONFLICT) and changes nothing. This alone
+ *   keeps two processes from both believing that they own a run; claims only keep them from trying.
+ * - What was posted to a run's inbox stays there until an append takes it (MOON_SIDE_TAKE), exactly once.
+ *
+ * Errors besides: MOON_ENOTFOUND (no such run or blob), MOON_ECORRUPT, MOON_EFULL, MOON_EIO, MOON_EBUSY, MOON_ENOMEM.
+ * Times are µs since 1970. Text and bytes that a callback gets are borrowed for its duration; a callback that returns
+ * false ends the walk.
+ */
+#define MOON_STORE_ABI 1
+enum { MOON_HASH_SIZE = 32 }; /* SHA-256 */
+
+typedef struct moon_record {
+    uint64_t seq;
+    moon_event_type type; /* the values are part of the format: new types go at the end */
+    int64_t time_us;
+    const char *path;                        /* the place in the tree of calls, "" for the root */
+    const char *key;                         /* what tells it from others of its type at this path: "c3", "7", "" */
+    unsigned char hash[MOON_HASH_SIZE];      /* over the hash of the record before, and all of this one */
+    unsigned char body_hash[MOON_HASH_SIZE]; /* of the body; where two are equal a store may keep one */
+    const char *body;                        /* a JSON object */
+    size_t body_length;
+} moon_record;
+
+typedef enum moon_run_state { MOON_RUN_RUNNING, MOON_RUN_WAITING, MOON_RUN_FINISHED } moon_run_state;
+
+/* What is known of a run without reading its journal. */
+typedef struct moon_run_info {
+    const char *run;  /* its id */
+    const char *name; /* of the agent */
+    const char *script, *workspace;
+    const char *input; /* its beginning */
+    const char *stop;  /* why it stopped last; "" while it has not */
+    moon_run_state state;
+    bool resumable; /* a stop after which it can go on */
+    bool claimed;   /* somebody drives it now; given by list() and info() */
+    int64_t created_us, updated_us;
+    int64_t steps, tool_calls, tokens;
+    double usd;
+    const char *fork_of; /* the run it was forked from, else "" */
+    uint64_t fork_at;
+} moon_run_info;
+
+typedef enum moon_side_kind {
+    MOON_SIDE_CREATE, /* the run: `info`; it is claimed for whoever appends. With it, expected is 0 (or fork_at) */
+    MOON_SIDE_UPDATE, /* of `info`: name to usd, as far as not NULL */
+    MOON_SIDE_BLOB,   /* keeps bytes under their SHA-256 in `hash` */
+    MOON_SIDE_TIMER,  /* the run has something to do at due_us, named `key`; 0: no longer */
+    MOON_SIDE_TAKE,   /* the inbox item `item` is taken */
+} moon_side_kind;
+
+typedef struct moon_side {
+    moon_side_kind kind;
+    const moon_run_info *info;
+    const unsigned char *hash;
+    const void *bytes;
+    size_t length;
+    const char *key;
+    int64_t due_us;
+    int64_t item;
+} moon_side;
+
+typedef struct moon_append {
+    const char *run;
+    uint64_t expected; /* seq of the last record that the writer knows; the first of `records` has the next */
+    const moon_record *records;
+    size_t n_records;
+    const moon_side *sides;
+    size_t n_sides;
+    moon_status status; /* set by append() */
+} moon_append;
+
+typedef struct moon_query {
+    const char *run;       /* this one only; NULL: all */
+    const char *workspace; /* those of this directory; NULL: all */
+    int state;             /* a moon_run_state, or -1 */
+    int64_t since_us;      /* updated since */
+    size_t limit;          /* the newest; 0: no limit */
+} moon_query;
+
+typedef struct moon_store moon_store; /* a store that is open: the implementation's */
+typedef struct moon_store_ops {
+    uint32_t abi; /* MOON_STORE_ABI */
+    const char *name;
+    /* place is the implementation's own: a file, an address. MOON_EUNSUPPORTED: its format is newer. */
+    moon_status (*open)(moon_store **store, const char *place, moon_error *error);
+    void (*close)(moon_store *store);
+    /* MOON_OK: each has its status. Else what was kept is not known, and none of these runs goes on. */
+    moon_status (*append)(moon_store *store, moon_append *appends, size_t n, moon_error *error);
+    /* Records from..to (0: the last) in order, those before a fork from where it came. */
+    moon_status (*read)(moon_store *store, const char *run, uint64_t from, uint64_t to,
+                        bool (*row)(void *ctx, const moon_record *record), void *ctx, moon_error *error);
+    /* The newest first. */
+    moon_status (*list)(moon_store *store, const moon_query *query, bool (*row)(void *ctx, const moon_run_info *info),
+                        void *ctx, moon_error *error);
+    /* The run is ours to drive until release() or the end of this process; MOON_EBUSY: somebody else drives it. */
+    moon_status (*claim)(moon_store *store, const char *run, moon_error *error);
+    void (*release)(moon_store *store, const char *run);
+    /* Leaves something for whoever drives the run, now or later. The same `once` twice is kept once. */
+    moon_status (*post)(moon_store *store, const char *run, const char *once, const char *body, size_t length,
+                        moon_error *error);
+    moon_status (*inbox)(moon_store *store, const char *run,
+                         bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
+                         moon_error *error);
+    /* Timers up to now_us, the oldest first. */
+    moon_status (*due)(moon_store *store, int64_t now_us, size_t limit,
+                       bool (*row)(void *ctx, const char *run, const char *key, int64_t due_us), void *ctx,
+                       moon_error *error);
+    moon_status (*blob)(moon_store *store, const unsigned char *hash,
+                        bool (*bytes)(void *ctx, const void *bytes, size_t length), void *ctx, moon_error *error);
+    /* A number that is another one when others have written; a hint. */
+    uint64_t (*version)(moon_store *store);
+    /* Removes a run that nobody drives and no fork needs, and what only it used. */
+    moon_status (*purge)(moon_store *store, const char *run, moon_error *error);
+    /* Looks at everything; each fault is told. MOON_ECORRUPT if there was one. */
+    moon_status (*check)(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text), void *ctx,
+                         moon_error *error);
+} moon_store_ops;
+
+extern MOON_API const moon_store_ops moon_store_sqlite; /* place: a file */
+
+/* ---- reading a runtime's journal; each waits for the disk. MOON_EUNSUPPORTED: the runtime has none ---- */
+
+MOON_API MOON_MUST_USE moon_status moon_runtime_runs(moon_runtime *runtime, const moon_query *query,
+                                                     bool (*row)(void *ctx, const moon_run_info *info), void *ctx,
+                                                     moon_error *error);
+/* row is called on the store's thread, while this waits. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_records(moon_runtime *runtime, const char *run, uint64_t from,
+                                                        uint64_t to, bool (*row)(void *ctx, const moon_record *record),
+                                                        void *ctx, moon_error *error);
+/* Leaves a decision about a call that waits for approval, for whoever drives the run, now or later. call NULL: all that
+ * wait. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_decide(moon_runtime *runtime, const char *run, const char *call,
+                                                       bool allow, const char *why, moon_error *error);
+MOON_API MOON_MUST_USE moon_status moon_runtime_purge(moon_runtime *runtime, const char *run, moon_error *error);
+MOON_API MOON_MUST_USE moon_status moon_runtime_check(moon_runtime *runtime,
+                                                      void (*fault)(void *ctx, const char *run, const char *text),
+                                                      void *ctx, moon_error *error);
 
 #ifdef __cplusplus
 }

@@ -61,7 +61,12 @@ typedef struct moon_runtime_options {
     const char
         *config; /* the user's config file; NULL: the default place; "": none, and the repository's is not read */
     const char *agents; /* where shipped agents are looked up first; NULL: MOONLET_AGENTS, else those built in */
-    moon_policy policy; /* NULL: the built-in verdict */
+    /* Where runs are kept: a file. NULL: nowhere, they cannot be resumed. "": the default place: MOONLET_JOURNAL
+     * ("off": nowhere), else .moonlet/journal.db if the workspace has a folder .moonlet, else moonlet/journal.db in
+     * XDG_STATE_HOME or ~/.local/state; nowhere if that cannot be written. */
+    const char *journal;
+    const struct moon_store_ops *store; /* what keeps them (extend.h); NULL: SQLite */
+    moon_policy policy;                 /* NULL: the built-in verdict */
     void *policy_ctx;
     unsigned workers; /* threads for blocking tools; 0: 4 */
     unsigned seed;    /* of jitter and ids; 0: from the kernel */
@@ -71,6 +76,8 @@ MOON_API MOON_MUST_USE moon_status moon_runtime_new(moon_runtime **runtime, cons
                                                     moon_error *error);
 /* Cancels what runs, waits for its threads and children, frees all. NULL is fine. */
 MOON_API void moon_runtime_free(moon_runtime *runtime);
+/* Where it keeps runs; NULL: nowhere. */
+MOON_API const char *moon_runtime_journal(const moon_runtime *runtime);
 
 /* A descriptor that is readable when there is something to do; owned by the runtime. */
 MOON_API int moon_runtime_fd(const moon_runtime *runtime);
@@ -119,8 +126,11 @@ MOON_API const char *moon_runnable_name(const moon_runnable *runnable);
     X(APPROVAL_GIVEN, "approval.given")                                                                                \
     X(PLAN_UPDATED, "plan.updated")                                                                                    \
     X(LOG, "log")                                                                                                      \
-    X(RUN_FINISHED, "run.finished")
+    X(RUN_FINISHED, "run.finished")                                                                                    \
+    X(RUN_CLAIMED, "run.claimed")                                                                                      \
+    X(VALUE_RECORDED, "value.recorded")
 
+/* The values are part of the journal's format: new types go at the end. */
 typedef enum moon_event_type {
 #define X(name, text) MOON_EVENT_##name,
     MOON_EVENTS(X)
@@ -157,9 +167,11 @@ typedef struct moon_event {
     X(PROVIDER, "provider_unavailable", 6)                                                                             \
     X(SCHEMA, "output_schema", 7)                                                                                      \
     X(SECONDS, "limit_seconds", 124)                                                                                   \
-    X(INTERRUPTED, "interrupted", 130)
+    X(INTERRUPTED, "interrupted", 130)                                                                                 \
+    X(CHANGED, "script_changed", 2)                                                                                    \
+    X(JOURNAL, "journal_lost", 1)
 
-/* Why a run ended. The values are the exit codes of the command line, except that several limits share 3. */
+/* Why a run ended; moon_stop_exit_code() gives the exit code of the command line for it. */
 typedef enum moon_stop {
 #define X(name, text, code) MOON_STOP_##name,
     MOON_STOPS(X)
@@ -168,6 +180,8 @@ typedef enum moon_stop {
 
 MOON_API const char *moon_stop_text(moon_stop stop);
 MOON_API int moon_stop_exit_code(moon_stop stop);
+/* Can a run that ended for this reason be resumed? A limit may be raised, an approval given, a provider come back. */
+MOON_API bool moon_stop_resumable(moon_stop stop);
 
 typedef struct moon_usage {
     int64_t input_tokens;  /* cached ones included */
@@ -199,6 +213,15 @@ typedef struct moon_limits {
 } moon_limits;
 #define MOON_LIMITS_NONE ((moon_limits){-1, -1, -1, -1, -1.0})
 
+/* What to do about a call that was begun before a crash and has no result, if it is neither read-only nor idempotent:
+ * nobody knows whether it had its effect. */
+typedef enum moon_unknown {
+    MOON_UNKNOWN_ASK,   /* as for an approval: yes runs it again, no tells the model */
+    MOON_UNKNOWN_FAIL,  /* the run stops (and can be resumed) */
+    MOON_UNKNOWN_RETRY, /* run it again */
+    MOON_UNKNOWN_TELL,  /* its result is a text that says so */
+} moon_unknown;
+
 typedef struct moon_run_options {
     size_t size;               /* sizeof(moon_run_options) */
     const char *input;         /* the task, text */
@@ -208,6 +231,8 @@ typedef struct moon_run_options {
     bool allow_all;            /* what the built-in policy would ask for is allowed (--yes) */
     bool can_ask; /* somebody answers approval.asked with moon_run_decide(); else the run ends (needs_approval) */
     bool deltas;  /* model.delta and tool.progress events are wanted */
+    bool forget;  /* is not kept, though the runtime has a journal */
+    moon_unknown unknown; /* of a run that is resumed */
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
     void *ctx;
 } moon_run_options;
@@ -215,6 +240,12 @@ typedef struct moon_run_options {
 /* Starts a run; it goes on in moon_runtime_step(). The first event comes before this returns. */
 MOON_API MOON_MUST_USE moon_status moon_run_start(moon_run **run, moon_runtime *runtime, moon_runnable *runnable,
                                                   const moon_run_options *options, moon_error *error);
+/* Takes up a run that was kept: interrupted, parked, stopped by a limit, or whose process died. What is in its journal
+ * is not done again. Of the options, input is ignored; model and limits, where given, replace those that it was started
+ * with. MOON_ENOTFOUND; MOON_EBUSY: another process drives it; MOON_EEXIST: it is finished; MOON_ECORRUPT. Waits for
+ * the disk. */
+MOON_API MOON_MUST_USE moon_status moon_run_resume(moon_run **run, moon_runtime *runtime, const char *id,
+                                                   const moon_run_options *options, moon_error *error);
 MOON_API moon_run *moon_run_ref(moon_run *run);
 /* Giving up the last reference does not cancel; the runtime holds a run that is not finished. */
 MOON_API void moon_run_unref(moon_run *run);

@@ -58,7 +58,11 @@ extern "C" {
     X(ETIMEOUT, -12, "timed out")                                                                                      \
     X(ESCRIPT, -13, "script error")                                                                                    \
     X(EEXIST, -14, "already exists")                                                                                   \
-    X(EUNSUPPORTED, -15, "not supported here")
+    X(EUNSUPPORTED, -15, "not supported here")                                                                         \
+    X(ECONFLICT, -16, "somebody else has written meanwhile")                                                           \
+    X(EBUSY, -17, "in use elsewhere")                                                                                  \
+    X(ECORRUPT, -18, "damaged data")                                                                                   \
+    X(EFULL, -19, "no space left")
 
 typedef enum moon_status {
 #define X(name, value, text) MOON_##name = (value),

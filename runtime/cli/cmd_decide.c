@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+/* moonlet approve, moonlet deny: answer for a run that waits, from any process, at any time. */
+#include "cli.h"
+#include "kept.h"
+#include "output.h"
+#include "term.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { OPT_JOURNAL = MOON__OPT_OTHER, OPT_CWD, OPT_WHY };
+
+#define COMMON_OPTIONS                                                                                                 \
+    {"cwd", 'C', "DIR", "the directory whose journal is meant (default: the current one)", OPT_CWD},                   \
+        {"journal", 0, "FILE", "where runs are kept", OPT_JOURNAL}, MOON__OPTION_HELP, {                               \
+        NULL, 0, NULL, NULL, 0                                                                                         \
+    }
+static const moon__cli_option approve_options[] = {COMMON_OPTIONS};
+static const moon__cli_option deny_options[] = {{"why", 0, "TEXT", "a reason, for the model", OPT_WHY}, COMMON_OPTIONS};
+
+typedef struct request {
+    const char *run, *call, *journal, *cwd, *why;
+    bool allow;
+} request;
+
+static int decide(const request *r, moon_runtime *runtime) {
+    moon__cli_found found = {.n = 0};
+    moon_error error = {0};
+    int code = moon__cli_kept_find(runtime, r->run, &found);
+    if (code == MOON__EXIT_OK) {
+        moon_status status = moon_runtime_decide(runtime, found.id, r->call, r->allow, r->why, &error);
+        code = status == MOON_OK ? MOON__EXIT_OK : moon__cli_fail(&error);
+    }
+    if (code == MOON__EXIT_OK) {
+        moon__buf text;
+        moon__buf_init(&text, 1024);
+        moon__buf_printf(
+            &text, found.claimed ? "noted for run %s, which is running\n" : "noted; to go on: moonlet resume %s\n",
+            found.id);
+        code = moon__cli_print(&text);
+    }
+    moon__cli_found_fini(&found);
+    return code;
+}
+
+static int decide_main(const moon__cli_command *self, int argc, char **argv) {
+    moon__cli_args args;
+    request r = {.allow = self == &moon__cli_cmd_approve};
+    moon_runtime *runtime;
+    moon__cli_args_init(&args, self->options, argc, argv);
+    for (int id; (id = moon__cli_args_next(&args)) != MOON__ARG_END;) {
+        if (id == MOON__ARG_WRONG) return moon__cli_usage(self, "%s", args.error);
+        if (id == MOON__OPT_HELP) return moon__cli_help(self);
+        if (id == MOON__ARG_OPERAND && r.call) return moon__cli_usage(self, "one call at a time");
+        switch (id) {
+        case MOON__ARG_OPERAND: *(r.run ? &r.call : &r.run) = args.value; break;
+        case OPT_JOURNAL: r.journal = args.value; break;
+        case OPT_CWD: r.cwd = args.value; break;
+        default: r.why = args.value; break;
+        }
+    }
+    if (!r.run)
+        return moon__cli_usage(self, "a run's id is needed; `moonlet runs --state waiting` lists those that wait");
+    int code = moon__cli_kept_open(&runtime, r.journal, r.cwd);
+    if (code != MOON__EXIT_OK) return code;
+    code = decide(&r, runtime);
+    moon_runtime_free(runtime);
+    return code;
+}
+
+const moon__cli_command moon__cli_cmd_approve = {
+    .name = "approve",
+    .operands = "RUN [CALL] [OPTIONS]",
+    .summary = "allow what a run waits for",
+    .about =
+        "Leaves a yes for the call CALL of a run (`moonlet show RUN` shows which calls were asked about), or for all\n"
+        "that wait. A process that drives the run takes it up; else `moonlet resume RUN` goes on with it. A yes is\n"
+        "for the call as it was shown, with those arguments, once.",
+    .examples = "moonlet approve 1k1a && moonlet resume 1k1a\nmoonlet approve 1k1a 2.1.c3",
+    .options = approve_options,
+    .main = decide_main,
+};
+
+const moon__cli_command moon__cli_cmd_deny = {
+    .name = "deny",
+    .operands = "RUN [CALL] [OPTIONS]",
+    .summary = "refuse what a run waits for",
+    .about = "Leaves a no for the call CALL of a run, or for all that wait. The model is told, with the reason.",
+    .examples = "moonlet deny 1k1a --why \"not on a Friday\"\nmoonlet deny 1k1a c3",
+    .options = deny_options,
+    .main = decide_main,
+};

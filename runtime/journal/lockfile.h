@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MOON_JOURNAL_LOCKFILE_H
+#define MOON_JOURNAL_LOCKFILE_H
+/*
+ * Locks between processes: bytes of a file, locked as open file descriptions (fcntl F_OFD_SETLK). The kernel lets go of
+ * them when the process ends, however it ends, so nothing is ever left locked by the dead; two runtimes in one process
+ * exclude each other as two processes do.
+ */
+#include <moonlet/tool.h>
+
+typedef struct moon__lockfile {
+    int fd, probe; /* probe: another description, so that our own locks are seen too */
+} moon__lockfile;
+
+MOON_MUST_USE moon_status moon__lockfile_open(moon__lockfile *file, const char *path, moon_error *error);
+void moon__lockfile_close(moon__lockfile *file); /* gives up all its locks */
+/* MOON_EBUSY: somebody else has it, and still had it after wait_ms. */
+MOON_MUST_USE moon_status moon__lockfile_lock(const moon__lockfile *file, int64_t byte, int wait_ms);
+void moon__lockfile_unlock(const moon__lockfile *file, int64_t byte);
+bool moon__lockfile_locked(const moon__lockfile *file, int64_t byte); /* by anybody, us included */
+#endif

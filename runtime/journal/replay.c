@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: MIT */
+#include "replay.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A path at which something was recorded, or which has children. */
+typedef struct place {
+    struct place *next;
+    size_t open; /* operations that were not used */
+    char path[];
+} place;
+
+typedef struct item {
+    moon__recorded recorded; /* first */
+    uint64_t hash;
+    struct item *next;  /* in its bucket */
+    struct item *after; /* in the order they were added */
+    place *place;       /* NULL: no operation */
+    char *body;         /* owned; the rest stands in text */
+    char text[];
+} item;
+
+struct moon__replay {
+    item **buckets;
+    size_t n_buckets, n;
+    item *first, **end;
+    place *places[256];
+};
+
+moon__replay *moon__replay_new(void) {
+    moon__replay *r = calloc(1, sizeof *r);
+    if (!r) return NULL;
+    r->end = &r->first;
+    r->n_buckets = 64;
+    r->buckets = calloc(r->n_buckets, sizeof(item *));
+    if (r->buckets) return r;
+    free(r);
+    return NULL;
+}
+
+void moon__replay_free(moon__replay *r) {
+    if (!r) return;
+    for (item *i = r->first, *next; i; i = next) {
+        next = i->after;
+        free(i->body);
+        free(i);
+    }
+    for (size_t b = 0; b < sizeof r->places / sizeof *r->places; b++)
+        for (place *p = r->places[b], *next; p; p = next) {
+            next = p->next;
+            free(p);
+        }
+    free(r->buckets);
+    free(r);
+}
+
+static uint64_t hash_of(moon_event_type type, const char *path, const char *key) {
+    return moon_hash(path, strlen(path)) * 31 + moon_hash(key, strlen(key)) * 7 + (uint64_t)type;
+}
+
+static bool is_operation(moon_event_type type) {
+    return type == MOON_EVENT_RUN_CREATED || type == MOON_EVENT_MODEL_RESPONSE || type == MOON_EVENT_TOOL_RESULT ||
+           type == MOON_EVENT_VALUE_RECORDED;
+}
+
+static place **bucket_of(const moon__replay *r, const char *path, size_t n) {
+    return (place **)&r->places[moon_hash(path, n) & 255];
+}
+
+static place *find_place(const moon__replay *r, const char *path, size_t n) {
+    for (place *p = *bucket_of(r, path, n); p; p = p->next)
+        if (!strncmp(p->path, path, n) && !p->path[n]) return p;
+    return NULL;
+}
+
+static place *make_place(moon__replay *r, const char *path, size_t n) {
+    place *p = find_place(r, path, n);
+    if (p) return p;
+    p = calloc(1, sizeof *p + n + 1);
+    if (!p) return NULL;
+    memcpy(p->path, path, n);
+    place **bucket = bucket_of(r, path, n);
+    p->next = *bucket;
+    *bucket = p;
+    return p;
+}
+
+/* The path whose operation a record is: a run is one of the run that started it. The root is nobody's. */
+static bool owner_of(const moon__recorded *recorded, size_t *n) {
+    *n = strlen(recorded->path);
+    if (!is_operation(recorded->type)) return false;
+    if (recorded->type != MOON_EVENT_RUN_CREATED) return true;
+    const char *dot = strrchr(recorded->path, '.');
+    bool child = *n > 0;
+    *n = dot ? (size_t)(dot - recorded->path) : 0;
+    return child;
+}
+
+static bool grow(moon__replay *r) {
+    size_t n = r->n_buckets * 2;
+    item **buckets = calloc(n, sizeof(item *));
+    if (!buckets) return false;
+    for (item *i = r->first; i; i = i->after) {
+        i->next = buckets[i->hash & (n - 1)];
+        buckets[i->hash & (n - 1)] = i;
+    }
+    free(r->buckets);
+    r->buckets = buckets;
+    r->n_buckets = n;
+    return true;
+}
+
+static item *find(const moon__replay *r, uint64_t hash, moon_event_type type, const char *path, const char *key) {
+    for (item *i = r->buckets[hash & (r->n_buckets - 1)]; i; i = i->next)
+        if (i->hash == hash && i->recorded.type == type && !strcmp(i->recorded.path, path) &&
+            !strcmp(i->recorded.key, key))
+            return i;
+    return NULL;
+}
+
+static moon_status add_new(moon__replay *r, uint64_t hash, const moon_record *record, item **out) {
+    size_t path = strlen(record->path) + 1, key = strlen(record->key) + 1, n;
+    item *i = calloc(1, sizeof *i + path + key);
+    if (!i) return MOON_ENOMEM;
+    memcpy(i->text, record->path, path);
+    memcpy(i->text + path, record->key, key);
+    i->hash = hash;
+    i->recorded = (moon__recorded){.type = record->type, .path = i->text, .key = i->text + path};
+    if (owner_of(&i->recorded, &n)) {
+        i->place = make_place(r, i->text, n);
+        if (!i->place) {
+            free(i);
+            return MOON_ENOMEM;
+        }
+        i->place->open++;
+    }
+    *r->end = i;
+    r->end = &i->after;
+    i->next = r->buckets[hash & (r->n_buckets - 1)];
+    r->buckets[hash & (r->n_buckets - 1)] = i;
+    r->n++;
+    *out = i;
+    return MOON_OK;
+}
+
+moon_status moon__replay_add(moon__replay *r, const moon_record *record) {
+    if (r->n >= r->n_buckets && !grow(r)) return MOON_ENOMEM;
+    uint64_t hash = hash_of(record->type, record->path, record->key);
+    char *body = malloc(record->body_length + 1);
+    if (!body) return MOON_ENOMEM;
+    memcpy(body, record->body, record->body_length);
+    body[record->body_length] = 0;
+    item *i = find(r, hash, record->type, record->path, record->key);
+    moon_status status = i ? MOON_OK : add_new(r, hash, record, &i);
+    if (status) {
+        free(body);
+        return status;
+    }
+    free(i->body);
+    i->body = body;
+    i->recorded.body = body;
+    i->recorded.body_length = record->body_length;
+    i->recorded.seq = record->seq;
+    i->recorded.time_us = record->time_us;
+    return MOON_OK;
+}
+
+const moon__recorded *moon__replay_find(const moon__replay *r, moon_event_type type, const char *path,
+                                        const char *key) {
+    const item *i = find(r, hash_of(type, path, key), type, path, key);
+    return i ? &i->recorded : NULL;
+}
+
+void moon__replay_use(moon__replay *r, const moon__recorded *recorded) {
+    (void)r;
+    item *i = (item *)(uintptr_t)recorded;
+    if (i->recorded.used) return;
+    i->recorded.used = true;
+    if (i->place) i->place->open--;
+}
+
+const moon__recorded *moon__replay_next(const moon__replay *r, moon_event_type type, const moon__recorded *after) {
+    const item *i = after ? ((const item *)after)->after : r->first;
+    while (i && i->recorded.type != type) i = i->after;
+    return i ? &i->recorded : NULL;
+}
+
+const moon__recorded *moon__replay_left(const moon__replay *r, const char *path) {
+    const place *p = find_place(r, path, strlen(path));
+    if (!p || !p->open) return NULL;
+    for (const item *i = r->first; i; i = i->after)
+        if (i->place == p && !i->recorded.used) return &i->recorded;
+    return NULL;
+}

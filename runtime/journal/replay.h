@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MOON_JOURNAL_REPLAY_H
+#define MOON_JOURNAL_REPLAY_H
+/*
+ * What a journal holds, found by place: for a run that is resumed. Whoever is about to do something looks here first,
+ * under the path of its run and the key of what it does, and takes what was recorded instead of doing it again. Places
+ * do not depend on the order in which branches that run side by side got on.
+ *
+ * Operations are what cannot be left out: answers of models, results of tools, children, values. A run that ends while
+ * operations of its path were not used has taken another way than the one that was recorded.
+ */
+#include "record.h"
+
+typedef struct moon__replay moon__replay;
+typedef struct moon__recorded {
+    moon_event_type type;
+    uint64_t seq;
+    int64_t time_us;
+    const char *path, *key;
+    const char *body;
+    size_t body_length;
+    bool used;
+} moon__recorded;
+
+moon__replay *moon__replay_new(void); /* NULL: no memory */
+void moon__replay_free(moon__replay *replay);
+/* Copies a record. One of the same type, path and key replaces what was there. */
+MOON_MUST_USE moon_status moon__replay_add(moon__replay *replay, const moon_record *record);
+/* NULL if nothing of the kind was recorded. Good until the replay is freed. */
+const moon__recorded *moon__replay_find(const moon__replay *replay, moon_event_type type, const char *path,
+                                        const char *key);
+void moon__replay_use(moon__replay *replay, const moon__recorded *recorded);
+/* The next of a type after this one (NULL: the first), in the order they were first recorded. */
+const moon__recorded *moon__replay_next(const moon__replay *replay, moon_event_type type, const moon__recorded *after);
+/* An operation of this very path that was not used; NULL: none. */
+const moon__recorded *moon__replay_left(const moon__replay *replay, const char *path);
+#endif

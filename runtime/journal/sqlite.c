@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The SQLite store: a file, its write-ahead log, and a lock file (FILE-lock).
+ *
+ * Locks, as bytes of the lock file: 0 is held over every transaction that writes, every checkpoint, opening and
+ * closing; CLAIM_FIRST + a run's row is held by whoever drives the run. Reading needs none.
+ *
+ * The log is synchronised at every commit (synchronous=FULL), so that what was committed survives a power cut. It is
+ * copied back into the file by the writer itself when it has grown to CHECKPOINT_PAGES.
+ */
+#include "sqlite.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FORMAT = 1, APPLICATION = 0x4d4f4f4e, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024 };
+enum { WRITE_BYTE = 0, CLAIM_FIRST = 1024 };
+
+int64_t moon__sqlite_claim_byte(int64_t run_id) {
+    return CLAIM_FIRST + run_id;
+}
+
+/* ---- statements ---- */
+
+moon_status moon__sql_fail(moon_store *store, const char *what, moon_error *error) {
+    int code = store->db ? sqlite3_extended_errcode(store->db) : SQLITE_IOERR;
+    const char *text = store->db ? sqlite3_errmsg(store->db) : "the file could not be opened again";
+    moon_status status = MOON_EIO;
+    switch (code & 0xFF) {
+    case SQLITE_NOMEM: status = MOON_ENOMEM; break;
+    case SQLITE_FULL: status = MOON_EFULL; break;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: status = MOON_EBUSY; break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: status = MOON_ECORRUPT; break;
+    case SQLITE_CONSTRAINT: status = MOON_ECONFLICT; break;
+    case SQLITE_TOOBIG: status = MOON_ELIMIT; break;
+    default: break;
+    }
+    return moon_error_set(error, status, "journal %.200s: %s: %.120s", store->place, what, text);
+}
+
+sqlite3_stmt *moon__sql_get(moon_store *store, moon__sql which, moon_error *error) {
+    static const char *const texts[] = {
+#define X(name, text) text,
+        MOON__SQL(X)
+#undef X
+    };
+    sqlite3_stmt **statement = &store->statements[which];
+    if (*statement) {
+        sqlite3_reset(*statement);
+        sqlite3_clear_bindings(*statement);
+        return *statement;
+    }
+    if (!store->db ||
+        sqlite3_prepare_v3(store->db, texts[which], -1, SQLITE_PREPARE_PERSISTENT, statement, NULL) != SQLITE_OK) {
+        moon__sql_fail(store, "cannot be used", error);
+        return NULL;
+    }
+    return *statement;
+}
+
+void moon__sql_text(sqlite3_stmt *statement, int at, const char *text) {
+    sqlite3_bind_text(statement, at, text, -1, SQLITE_STATIC);
+}
+
+moon_status moon__sql_run(moon_store *store, sqlite3_stmt *statement, const char *what, moon_error *error) {
+    if (!statement) return error ? error->code : MOON_EIO;
+    int code = sqlite3_step(statement);
+    moon_status status = code == SQLITE_DONE || code == SQLITE_ROW ? MOON_OK : moon__sql_fail(store, what, error);
+    sqlite3_reset(statement);
+    return status;
+}
+
+static moon_status simple(moon_store *store, moon__sql which, const char *what, moon_error *error) {
+    moon_error own = {0};
+    moon_status status = moon__sql_run(store, moon__sql_get(store, which, &own), what, &own);
+    if (status && error) *error = own;
+    return status;
+}
+
+moon_status moon__sqlite_run(moon_store *store, const char *run, int64_t *id, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RUN_ID, error);
+    if (!s) return MOON_EIO;
+    moon__sql_text(s, 1, run);
+    int code = sqlite3_step(s);
+    moon_status status = MOON_OK;
+    if (code == SQLITE_ROW)
+        *id = sqlite3_column_int64(s, 0);
+    else if (code == SQLITE_DONE)
+        status = moon_error_set(error, MOON_ENOTFOUND, "there is no run %.40s in journal %.200s", run, store->place);
+    else
+        status = moon__sql_fail(store, "cannot be read", error);
+    sqlite3_reset(s);
+    return status;
+}
+
+/* ---- transactions ---- */
+
+static moon_status lock(moon_store *store, moon_error *error) {
+    moon_status status = moon__lockfile_lock(&store->locks, WRITE_BYTE, LOCK_WAIT_MS);
+    if (status == MOON_EBUSY)
+        return moon_error_set(error, status, "journal %.200s is locked by another process, for over %d s", store->place,
+                              LOCK_WAIT_MS / 1000);
+    if (status) return moon_error_set(error, status, "journal %.200s cannot be locked", store->place);
+    return MOON_OK;
+}
+
+static void unlock(moon_store *store) {
+    moon__lockfile_unlock(&store->locks, WRITE_BYTE);
+}
+
+moon_status moon__sqlite_begin(moon_store *store, moon_error *error) {
+    moon_status status = lock(store, error);
+    if (status) return status;
+    status = simple(store, MOON__SQL_BEGIN, "cannot be written", error);
+    if (status) unlock(store);
+    return status;
+}
+
+static void checkpoint(moon_store *store) {
+    if (store->wal_pages < CHECKPOINT_PAGES) return;
+    /* A failure loses nothing: the log is the truth until it was copied. */
+    (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+}
+
+moon_status moon__sqlite_commit(moon_store *store, moon_error *error) {
+    moon_status status = simple(store, MOON__SQL_COMMIT, "cannot be written", error);
+    if (status)
+        moon__sqlite_rollback(store);
+    else {
+        checkpoint(store);
+        unlock(store);
+    }
+    return status;
+}
+
+void moon__sqlite_rollback(moon_store *store) {
+    if (store->db && !sqlite3_get_autocommit(store->db)) (void)simple(store, MOON__SQL_ROLLBACK, "", NULL);
+    unlock(store);
+}
+
+static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages) {
+    (void)db, (void)name;
+    ((moon_store *)ctx)->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+/* ---- opening ---- */
+
+/* Version 1. A later one adds the statements that lead from the one before it. */
+static const char schema[] =
+    "CREATE TABLE runs(id INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, name TEXT NOT NULL, script TEXT NOT NULL, "
+    "workspace TEXT NOT NULL, input TEXT NOT NULL, stop TEXT NOT NULL, state INTEGER NOT NULL, resumable INTEGER NOT "
+    "NULL, created_us INTEGER NOT NULL, updated_us INTEGER NOT NULL, steps INTEGER NOT NULL, tool_calls INTEGER NOT "
+    "NULL, tokens INTEGER NOT NULL, usd REAL NOT NULL, base INTEGER, base_at INTEGER NOT NULL);"
+    "CREATE INDEX runs_updated ON runs(updated_us);"
+    "CREATE INDEX runs_base ON runs(base) WHERE base IS NOT NULL;"
+    "CREATE TABLE records(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, seq INTEGER NOT NULL, type INTEGER NOT NULL, "
+    "time_us INTEGER NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL, hash BLOB NOT NULL, body TEXT, blob BLOB);"
+    "CREATE UNIQUE INDEX records_seq ON records(run, seq);"
+    "CREATE TABLE blobs(id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL);"
+    "CREATE TABLE uses(run INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(run, hash)) WITHOUT ROWID;"
+    "CREATE TABLE inbox(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, once TEXT NOT NULL, body TEXT NOT NULL, "
+    "taken INTEGER NOT NULL DEFAULT 0, UNIQUE(run, once));"
+    "CREATE TABLE timers(run INTEGER NOT NULL, key TEXT NOT NULL, due_us INTEGER NOT NULL, PRIMARY KEY(run, key)) "
+    "WITHOUT ROWID;"
+    "CREATE INDEX timers_due ON timers(due_us);";
+
+static int64_t number(moon_store *store, const char *sql) {
+    sqlite3_stmt *s = NULL;
+    int64_t value = -1;
+    if (sqlite3_prepare_v2(store->db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
+        value = sqlite3_column_int64(s, 0);
+    sqlite3_finalize(s);
+    return value;
+}
+
+static moon_status execute(moon_store *store, const char *sql, moon_error *error) {
+    return sqlite3_exec(store->db, sql, NULL, NULL, NULL) == SQLITE_OK
+               ? MOON_OK
+               : moon__sql_fail(store, "cannot be opened", error);
+}
+
+static moon_status create(moon_store *store, moon_error *error) {
+    char versions[100];
+    snprintf(versions, sizeof versions, "PRAGMA application_id=%d; PRAGMA user_version=%d;", APPLICATION, FORMAT);
+    moon_status status = execute(store, "BEGIN IMMEDIATE", error);
+    if (!status) status = execute(store, schema, error);
+    if (!status) status = execute(store, versions, error);
+    if (!status) status = execute(store, "COMMIT", error);
+    if (status) sqlite3_exec(store->db, "ROLLBACK", NULL, NULL, NULL);
+    return status;
+}
+
+/* Whose file is it, and of which version? */
+static moon_status judge(moon_store *store, moon_error *error) {
+    int64_t tables = number(store, "SELECT count(*) FROM sqlite_master");
+    if (tables < 0) return moon__sql_fail(store, "cannot be opened", error);
+    if (tables == 0) return create(store, error);
+    int64_t application = number(store, "PRAGMA application_id"), format = number(store, "PRAGMA user_version");
+    if (application != APPLICATION)
+        return moon_error_set(error, MOON_EINVAL, "%.300s is no journal: it is another program's database",
+                              store->place);
+    if (format > FORMAT)
+        return moon_error_set(error, MOON_EUNSUPPORTED,
+                              "journal %.200s has format %lld, and this moonlet knows up to %d: use a newer one",
+                              store->place, (long long)format, FORMAT);
+    return MOON_OK;
+}
+
+static void lose(moon_store *store) {
+    for (int i = 0; i < MOON__SQL_COUNT; i++) {
+        sqlite3_finalize(store->statements[i]);
+        store->statements[i] = NULL;
+    }
+    sqlite3_close_v2(store->db);
+    store->db = NULL;
+}
+
+static moon_status connect(moon_store *store, moon_error *error) {
+    static const char settings[] =
+        "PRAGMA page_size=8192; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA wal_autocheckpoint=0;"
+        "PRAGMA journal_size_limit=16777216; PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON;"
+        "PRAGMA temp_store=MEMORY; PRAGMA cache_size=-8192";
+    int persist = 1;
+    int code =
+        sqlite3_open_v2(store->place, &store->db,
+                        SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE, NULL);
+    moon_status status = code == SQLITE_OK ? MOON_OK : moon__sql_fail(store, "cannot be opened", error);
+    if (!status) {
+        sqlite3_busy_timeout(store->db, LOCK_WAIT_MS);
+        sqlite3_limit(store->db, SQLITE_LIMIT_LENGTH, 256 << 20);
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+        sqlite3_db_config(store->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+        sqlite3_wal_hook(store->db, on_commit, store);
+        status = execute(store, settings, error);
+    }
+    if (!status) sqlite3_file_control(store->db, NULL, SQLITE_FCNTL_PERSIST_WAL, &persist);
+    if (!status) status = judge(store, error);
+    if (status) lose(store);
+    return status;
+}
+
+moon_status moon__sqlite_reopen(moon_store *store, moon_error *error) {
+    moon_status status = lock(store, error);
+    if (status) return status;
+    lose(store);
+    status = connect(store, error);
+    unlock(store);
+    return status;
+}
+
+static void close_store(moon_store *store) {
+    if (!store) return;
+    if (store->db) {
+        bool locked = moon__lockfile_lock(&store->locks, WRITE_BYTE, LOCK_WAIT_MS) == MOON_OK;
+        lose(store);
+        if (locked) unlock(store);
+    }
+    moon__lockfile_close(&store->locks);
+    free(store->place);
+    free(store);
+}
+
+static moon_status open_store(moon_store **out, const char *place, moon_error *error) {
+    char *lock_path = NULL;
+    moon_store *store = calloc(1, sizeof *store);
+    if (!store) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    store->locks = (moon__lockfile){.fd = -1, .probe = -1};
+    store->place = strdup(place);
+    moon_status status = MOON_OK;
+    if (!store->place || asprintf(&lock_path, "%s-lock", place) < 0)
+        status = moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    if (!status) status = moon__lockfile_open(&store->locks, lock_path, error);
+    /* What runs read and wrote is nobody else's. SQLite gives its other files the same mode. */
+    int file = status ? -1 : open(place, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (file >= 0) close(file);
+    free(lock_path);
+    if (!status) status = moon__sqlite_reopen(store, error);
+    if (status)
+        close_store(store);
+    else
+        *out = store;
+    return status;
+}
+
+/* ---- the small operations ---- */
+
+static moon_status claim(moon_store *store, const char *run, moon_error *error) {
+    int64_t id;
+    moon_status status = moon__sqlite_run(store, run, &id, error);
+    if (status) return status;
+    /* A lock that this process has already would be given again. */
+    bool held = moon__lockfile_locked(&store->locks, moon__sqlite_claim_byte(id));
+    status = held ? MOON_EBUSY : moon__lockfile_lock(&store->locks, moon__sqlite_claim_byte(id), 0);
+    if (status == MOON_EBUSY) moon_error_set(error, status, "run %.40s is being driven by another process", run);
+    if (status == MOON_EIO) moon_error_set(error, status, "run %.40s cannot be locked", run);
+    return status;
+}
+
+static void release(moon_store *store, const char *run) {
+    int64_t id;
+    if (moon__sqlite_run(store, run, &id, NULL) == MOON_OK)
+        moon__lockfile_unlock(&store->locks, moon__sqlite_claim_byte(id));
+}
+
+static moon_status post(moon_store *store, const char *run, const char *once, const char *body, size_t length,
+                        moon_error *error) {
+    int64_t id;
+    moon_status status = moon__sqlite_run(store, run, &id, error);
+    if (!status) status = moon__sqlite_begin(store, error);
+    if (status) return status;
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_INBOX_ADD, error);
+    if (s) {
+        sqlite3_bind_int64(s, 1, id);
+        moon__sql_text(s, 2, once);
+        sqlite3_bind_text(s, 3, body, (int)length, SQLITE_STATIC);
+    }
+    status = s ? moon__sql_run(store, s, "cannot be written", error) : MOON_EIO;
+    if (!status) return moon__sqlite_commit(store, error);
+    moon__sqlite_rollback(store);
+    return status;
+}
+
+static uint64_t version(moon_store *store) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_VERSION, NULL);
+    uint64_t value = s && sqlite3_step(s) == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
+    if (s) sqlite3_reset(s);
+    return value;
+}
+
+static moon_status drop(moon_store *store, moon__sql which, int64_t id, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, which, error);
+    if (!s) return MOON_EIO;
+    if (sqlite3_bind_parameter_count(s)) sqlite3_bind_int64(s, 1, id);
+    return moon__sql_run(store, s, "cannot be written", error);
+}
+
+static moon_status purge(moon_store *store, const char *run, moon_error *error) {
+    static const moon__sql parts[] = {MOON__SQL_RECORD_DROP, MOON__SQL_BLOB_UNUSE, MOON__SQL_INBOX_DROP,
+                                      MOON__SQL_TIMER_DROP,  MOON__SQL_RUN_DROP,   MOON__SQL_BLOB_SWEEP};
+    int64_t id;
+    moon_status status = claim(store, run, error);
+    if (status) return status;
+    status = moon__sqlite_run(store, run, &id, error);
+    if (!status) status = moon__sqlite_begin(store, error);
+    if (status) {
+        release(store, run);
+        return status;
+    }
+    sqlite3_stmt *needed = moon__sql_get(store, MOON__SQL_RUN_NEEDED, error);
+    if (!needed)
+        status = MOON_EIO;
+    else {
+        sqlite3_bind_int64(needed, 1, id);
+        if (sqlite3_step(needed) == SQLITE_ROW)
+            status = moon_error_set(error, MOON_EBUSY, "run %.40s has forks: remove them first", run);
+        sqlite3_reset(needed);
+    }
+    for (size_t i = 0; !status && i < sizeof parts / sizeof *parts; i++) status = drop(store, parts[i], id, error);
+    if (!status)
+        status = moon__sqlite_commit(store, error);
+    else
+        moon__sqlite_rollback(store);
+    moon__lockfile_unlock(&store->locks, moon__sqlite_claim_byte(id));
+    return status;
+}
+
+const moon_store_ops moon_store_sqlite = {
+    .abi = MOON_STORE_ABI,
+    .name = "sqlite",
+    .open = open_store,
+    .close = close_store,
+    .append = moon__sqlite_append,
+    .read = moon__sqlite_read,
+    .list = moon__sqlite_list,
+    .claim = claim,
+    .release = release,
+    .post = post,
+    .inbox = moon__sqlite_inbox,
+    .due = moon__sqlite_due,
+    .blob = moon__sqlite_blob,
+    .version = version,
+    .purge = purge,
+    .check = moon__sqlite_check,
+};

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MOON_JOURNAL_SQLITE_H
+#define MOON_JOURNAL_SQLITE_H
+/* What the files of the SQLite store share: one connection, its statements, the lock file beside it. */
+#include "lockfile.h"
+#include <moonlet/extend.h>
+#include <sqlite3.h>
+
+#define MOON__SQL(X)                                                                                                   \
+    X(RUN_ID, "SELECT id FROM runs WHERE run = ?1")                                                                    \
+    X(RUN_CREATE, "INSERT INTO runs(run, name, script, workspace, input, stop, state, resumable, created_us, "         \
+                  "updated_us, steps, tool_calls, tokens, usd, base, base_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, " \
+                  "?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")                                                            \
+    X(RUN_UPDATE, "UPDATE runs SET name = coalesce(?2, name), script = coalesce(?3, script), workspace = "             \
+                  "coalesce(?4, workspace), input = coalesce(?5, input), stop = coalesce(?6, stop), state = ?7, "      \
+                  "resumable = ?8, updated_us = ?10, steps = ?11, tool_calls = ?12, tokens = ?13, usd = ?14 "          \
+                  "WHERE run = ?1")                                                                                    \
+    X(RUN_BASE, "SELECT base, base_at FROM runs WHERE id = ?1")                                                        \
+    X(RUN_NEEDED, "SELECT 1 FROM runs WHERE base = ?1")                                                                \
+    X(RUN_DROP, "DELETE FROM runs WHERE id = ?1")                                                                      \
+    X(RECORD_ADD, "INSERT INTO records(run, seq, type, time_us, path, key, hash, body, blob) "                         \
+                  "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                                        \
+    X(RECORD_LAST, "SELECT max(seq) FROM records WHERE run = ?1")                                                      \
+    X(RECORD_HASH, "SELECT hash FROM records WHERE run = ?1 AND seq = ?2")                                             \
+    X(RECORD_DROP, "DELETE FROM records WHERE run = ?1")                                                               \
+    X(BLOB_ADD, "INSERT INTO blobs(hash, bytes) VALUES(?1, ?2) ON CONFLICT DO NOTHING")                                \
+    X(BLOB_USE, "INSERT INTO uses(run, hash) VALUES(?1, ?2) ON CONFLICT DO NOTHING")                                   \
+    X(BLOB_GET, "SELECT bytes FROM blobs WHERE hash = ?1")                                                             \
+    X(BLOB_UNUSE, "DELETE FROM uses WHERE run = ?1")                                                                   \
+    X(BLOB_SWEEP, "DELETE FROM blobs WHERE hash NOT IN (SELECT hash FROM uses)")                                       \
+    X(INBOX_ADD, "INSERT INTO inbox(run, once, body) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING")                       \
+    X(INBOX_READ, "SELECT id, body FROM inbox WHERE run = ?1 AND NOT taken ORDER BY id")                               \
+    X(INBOX_TAKE, "UPDATE inbox SET taken = 1 WHERE id = ?1 AND run = ?2 AND NOT taken")                               \
+    X(INBOX_DROP, "DELETE FROM inbox WHERE run = ?1")                                                                  \
+    X(TIMER_SET, "INSERT INTO timers(run, key, due_us) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET due_us = ?3")      \
+    X(TIMER_CLEAR, "DELETE FROM timers WHERE run = ?1 AND key = ?2")                                                   \
+    X(TIMER_DUE, "SELECT r.run, t.key, t.due_us FROM timers t JOIN runs r ON r.id = t.run WHERE t.due_us <= ?1 "       \
+                 "ORDER BY t.due_us LIMIT ?2")                                                                         \
+    X(TIMER_DROP, "DELETE FROM timers WHERE run = ?1")                                                                 \
+    X(LIST, "SELECT r.run, r.name, r.script, r.workspace, r.input, r.stop, r.state, r.resumable, r.created_us, "       \
+            "r.updated_us, r.steps, r.tool_calls, r.tokens, r.usd, coalesce(b.run, ''), r.base_at, r.id FROM runs r "  \
+            "LEFT JOIN runs b ON b.id = r.base WHERE (?1 IS NULL OR r.run = ?1) AND (?2 IS NULL OR r.workspace = ?2) " \
+            "AND (?3 < 0 OR r.state = ?3) AND r.updated_us >= ?4 ORDER BY r.updated_us DESC, r.id DESC LIMIT ?5")      \
+    X(VERSION, "PRAGMA data_version")                                                                                  \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
+    X(COMMIT, "COMMIT")                                                                                                \
+    X(ROLLBACK, "ROLLBACK")                                                                                            \
+    X(SAVE, "SAVEPOINT one")                                                                                           \
+    X(UNSAVE, "ROLLBACK TO one")                                                                                       \
+    X(RELEASE, "RELEASE one")
+
+typedef enum moon__sql {
+#define X(name, text) MOON__SQL_##name,
+    MOON__SQL(X)
+#undef X
+        MOON__SQL_COUNT
+} moon__sql;
+
+struct moon_store {
+    sqlite3 *db; /* NULL: it was lost, and could not be opened again */
+    char *place;
+    moon__lockfile locks;
+    sqlite3_stmt *statements[MOON__SQL_COUNT];
+    int wal_pages; /* at the last commit */
+};
+
+/* The statement, reset and without bindings; NULL with *error. */
+sqlite3_stmt *moon__sql_get(moon_store *store, moon__sql which, moon_error *error);
+void moon__sql_text(sqlite3_stmt *statement, int at, const char *text); /* borrowed until it is reset; NULL is fine */
+/* Fills *error from the connection's last error; returns the status. what begins the text. */
+moon_status moon__sql_fail(moon_store *store, const char *what, moon_error *error);
+/* Steps a statement that gives no row, and resets it. */
+MOON_MUST_USE moon_status moon__sql_run(moon_store *store, sqlite3_stmt *statement, const char *what,
+                                        moon_error *error);
+/* The row of a run; MOON_ENOTFOUND. */
+MOON_MUST_USE moon_status moon__sqlite_run(moon_store *store, const char *run, int64_t *id, moon_error *error);
+
+/* The store's writes are made one at a time over all processes, under a lock that is ours. Checkpoints are made within
+ * it too: SQLite before 3.51.3 can damage a database when a checkpoint resets the log while another connection
+ * commits. */
+MOON_MUST_USE moon_status moon__sqlite_begin(moon_store *store, moon_error *error);
+MOON_MUST_USE moon_status moon__sqlite_commit(moon_store *store, moon_error *error);
+void moon__sqlite_rollback(moon_store *store);
+/* After a commit that failed with an input/output error the connection's picture of the database is not the disk's:
+ * another one is opened. */
+MOON_MUST_USE moon_status moon__sqlite_reopen(moon_store *store, moon_error *error);
+
+enum { MOON__SQLITE_INLINE = 4096 }; /* bytes of a body that stays in its record */
+int64_t moon__sqlite_claim_byte(int64_t run_id);
+
+moon_status moon__sqlite_append(moon_store *store, moon_append *appends, size_t n, moon_error *error);
+moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from, uint64_t to,
+                              bool (*row)(void *ctx, const moon_record *record), void *ctx, moon_error *error);
+moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
+                              bool (*row)(void *ctx, const moon_run_info *info), void *ctx, moon_error *error);
+moon_status moon__sqlite_inbox(moon_store *store, const char *run,
+                               bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
+                               moon_error *error);
+moon_status moon__sqlite_due(moon_store *store, int64_t now_us, size_t limit,
+                             bool (*row)(void *ctx, const char *run, const char *key, int64_t due_us), void *ctx,
+                             moon_error *error);
+moon_status moon__sqlite_blob(moon_store *store, const unsigned char *hash,
+                              bool (*bytes)(void *ctx, const void *bytes, size_t length), void *ctx, moon_error *error);
+moon_status moon__sqlite_check(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text),
+                               void *ctx, moon_error *error);
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/* Reading the SQLite store. A row's text and bytes live until the statement is stepped again. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "record.h"
+#include "sqlite.h"
+
+static const char *text_at(sqlite3_stmt *s, int column) {
+    const char *text = (const char *)sqlite3_column_text(s, column);
+    return text ? text : "";
+}
+
+static bool hash_at(sqlite3_stmt *s, int column, unsigned char hash[MOON_HASH_SIZE]) {
+    if (sqlite3_column_bytes(s, column) != MOON_HASH_SIZE) return false;
+    memcpy(hash, sqlite3_column_blob(s, column), MOON_HASH_SIZE);
+    return true;
+}
+
+static moon_status damaged(const moon_store *store, const char *run, uint64_t seq, const char *what,
+                           moon_error *error) {
+    return moon_error_set(error, MOON_ECORRUPT,
+                          "journal %.200s is damaged: run %.40s, record %" PRIu64
+                          " %s; `moonlet runs --check` tells more",
+                          store->place, run, seq, what);
+}
+
+/* Where a walk over a run's records stands; the chain is checked on the way. */
+typedef struct walk {
+    moon_store *store;
+    const char *run;
+    uint64_t next; /* the seq that has to come */
+    bool chained;  /* before is known */
+    unsigned char before[MOON_HASH_SIZE];
+    bool (*row)(void *ctx, const moon_record *record);
+    void *ctx;
+    bool ended; /* the reader has enough */
+} walk;
+
+static moon_status one_row(walk *w, sqlite3_stmt *s, moon_error *error) {
+    moon_record record = {.seq = (uint64_t)sqlite3_column_int64(s, 0),
+                          .type = (moon_event_type)sqlite3_column_int(s, 1),
+                          .time_us = sqlite3_column_int64(s, 2),
+                          .path = text_at(s, 3),
+                          .key = text_at(s, 4)};
+    unsigned char body_hash[MOON_HASH_SIZE];
+    if (record.seq != w->next) return damaged(w->store, w->run, w->next, "is missing", error);
+    record.body = sqlite3_column_blob(s, 6);
+    record.body_length = (size_t)sqlite3_column_bytes(s, 6);
+    if (sqlite3_column_type(s, 6) == SQLITE_NULL)
+        return damaged(w->store, w->run, record.seq, "has lost its body", error);
+    bool large = hash_at(s, 7, body_hash);
+    moon__sha256(record.body_hash, &(moon__bytes){record.body, record.body_length}, 1);
+    if (!hash_at(s, 5, record.hash) || (large && memcmp(body_hash, record.body_hash, MOON_HASH_SIZE) != 0) ||
+        (w->chained && !moon__record_sound(&record, w->before)))
+        return damaged(w->store, w->run, record.seq, "does not fit its hash", error);
+    memcpy(w->before, record.hash, MOON_HASH_SIZE);
+    w->chained = true;
+    w->next++;
+    w->ended = w->row && !w->row(w->ctx, &record);
+    return MOON_OK;
+}
+
+/* Records from..to that stand under this row of runs, not under the one it was forked from. */
+static moon_status own_rows(walk *w, int64_t id, uint64_t to, moon_error *error) {
+    sqlite3_stmt *s = NULL;
+    /* A statement of its own: the callback may read too. */
+    static const char sql[] =
+        "SELECT r.seq, r.type, r.time_us, r.path, r.key, r.hash, coalesce(r.body, b.bytes), r.blob FROM records r LEFT "
+        "JOIN blobs b ON b.hash = r.blob WHERE r.run = ?1 AND r.seq BETWEEN ?2 AND ?3 ORDER BY r.seq";
+    if (!w->store->db || sqlite3_prepare_v2(w->store->db, sql, -1, &s, NULL) != SQLITE_OK)
+        return moon__sql_fail(w->store, "cannot be read", error);
+    sqlite3_bind_int64(s, 1, id);
+    sqlite3_bind_int64(s, 2, (int64_t)w->next);
+    sqlite3_bind_int64(s, 3, (int64_t)to);
+    moon_status status = MOON_OK;
+    int code = SQLITE_DONE;
+    while (!status && !w->ended && (code = sqlite3_step(s)) == SQLITE_ROW) status = one_row(w, s, error);
+    if (!status && !w->ended && code != SQLITE_DONE) status = moon__sql_fail(w->store, "cannot be read", error);
+    sqlite3_finalize(s);
+    return status;
+}
+
+static void base_of(moon_store *store, int64_t id, int64_t *base, uint64_t *at) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RUN_BASE, NULL);
+    *base = 0;
+    *at = 0;
+    if (!s) return;
+    sqlite3_bind_int64(s, 1, id);
+    if (sqlite3_step(s) == SQLITE_ROW) {
+        *base = sqlite3_column_int64(s, 0);
+        *at = (uint64_t)sqlite3_column_int64(s, 1);
+    }
+    sqlite3_reset(s);
+}
+
+/* Those before a fork first. A fork of a fork of … is as deep as people fork. */
+static moon_status rows(walk *w, int64_t id, uint64_t to, int depth, moon_error *error) {
+    int64_t base;
+    uint64_t at;
+    base_of(w->store, id, &base, &at);
+    if (base && depth > 1000) return damaged(w->store, w->run, w->next, "is forked in a circle", error);
+    moon_status status = base && w->next <= at ? rows(w, base, at < to ? at : to, depth + 1, error) : MOON_OK;
+    if (!status && base && !w->ended && w->next <= at && w->next <= to)
+        status = damaged(w->store, w->run, w->next, "is missing before the fork", error);
+    return status || w->ended || w->next > to ? status : own_rows(w, id, to, error);
+}
+
+moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from, uint64_t to,
+                              bool (*row)(void *ctx, const moon_record *record), void *ctx, moon_error *error) {
+    int64_t id;
+    moon_status status = moon__sqlite_run(store, run, &id, error);
+    if (status) return status;
+    walk w = {.store = store, .run = run, .next = from ? from : 1, .row = row, .ctx = ctx};
+    w.chained = w.next == 1;
+    return rows(&w, id, to ? to : INT64_MAX, 0, error);
+}
+
+moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
+                              bool (*row)(void *ctx, const moon_run_info *info), void *ctx, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_LIST, error);
+    if (!s) return MOON_EIO;
+    moon__sql_text(s, 1, query->run);
+    moon__sql_text(s, 2, query->workspace);
+    sqlite3_bind_int(s, 3, query->state);
+    sqlite3_bind_int64(s, 4, query->since_us);
+    sqlite3_bind_int64(s, 5, query->limit ? (int64_t)query->limit : -1);
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        moon_run_info info = {.run = text_at(s, 0),
+                              .name = text_at(s, 1),
+                              .script = text_at(s, 2),
+                              .workspace = text_at(s, 3),
+                              .input = text_at(s, 4),
+                              .stop = text_at(s, 5),
+                              .state = (moon_run_state)sqlite3_column_int(s, 6),
+                              .resumable = sqlite3_column_int(s, 7) != 0,
+                              .created_us = sqlite3_column_int64(s, 8),
+                              .updated_us = sqlite3_column_int64(s, 9),
+                              .steps = sqlite3_column_int64(s, 10),
+                              .tool_calls = sqlite3_column_int64(s, 11),
+                              .tokens = sqlite3_column_int64(s, 12),
+                              .usd = sqlite3_column_double(s, 13),
+                              .fork_of = text_at(s, 14),
+                              .fork_at = (uint64_t)sqlite3_column_int64(s, 15)};
+        info.claimed = moon__lockfile_locked(&store->locks, moon__sqlite_claim_byte(sqlite3_column_int64(s, 16)));
+        if (!row(ctx, &info)) break;
+    }
+    moon_status status =
+        code == SQLITE_ROW || code == SQLITE_DONE ? MOON_OK : moon__sql_fail(store, "cannot be read", error);
+    sqlite3_reset(s);
+    return status;
+}
+
+moon_status moon__sqlite_inbox(moon_store *store, const char *run,
+                               bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
+                               moon_error *error) {
+    int64_t id;
+    moon_status status = moon__sqlite_run(store, run, &id, error);
+    sqlite3_stmt *s = status ? NULL : moon__sql_get(store, MOON__SQL_INBOX_READ, error);
+    if (!s) return status ? status : MOON_EIO;
+    sqlite3_bind_int64(s, 1, id);
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        int64_t item = sqlite3_column_int64(s, 0);
+        const char *body = text_at(s, 1);
+        if (!row(ctx, item, body, (size_t)sqlite3_column_bytes(s, 1))) break;
+    }
+    if (code != SQLITE_ROW && code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be read", error);
+    sqlite3_reset(s);
+    return status;
+}
+
+moon_status moon__sqlite_due(moon_store *store, int64_t now_us, size_t limit,
+                             bool (*row)(void *ctx, const char *run, const char *key, int64_t due_us), void *ctx,
+                             moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_TIMER_DUE, error);
+    if (!s) return MOON_EIO;
+    sqlite3_bind_int64(s, 1, now_us);
+    sqlite3_bind_int64(s, 2, limit ? (int64_t)limit : -1);
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW)
+        if (!row(ctx, text_at(s, 0), text_at(s, 1), sqlite3_column_int64(s, 2))) break;
+    moon_status status =
+        code == SQLITE_ROW || code == SQLITE_DONE ? MOON_OK : moon__sql_fail(store, "cannot be read", error);
+    sqlite3_reset(s);
+    return status;
+}
+
+moon_status moon__sqlite_blob(moon_store *store, const unsigned char *hash,
+                              bool (*bytes)(void *ctx, const void *bytes, size_t length), void *ctx,
+                              moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_BLOB_GET, error);
+    if (!s) return MOON_EIO;
+    sqlite3_bind_blob(s, 1, hash, MOON_HASH_SIZE, SQLITE_STATIC);
+    int code = sqlite3_step(s);
+    moon_status status = MOON_OK;
+    if (code == SQLITE_ROW) {
+        unsigned char real[MOON_HASH_SIZE];
+        const void *p = sqlite3_column_blob(s, 0);
+        size_t n = (size_t)sqlite3_column_bytes(s, 0);
+        moon__sha256(real, &(moon__bytes){p, n}, 1);
+        if (memcmp(real, hash, MOON_HASH_SIZE) != 0)
+            status = moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged: bytes do not fit their hash",
+                                    store->place);
+        else
+            (void)bytes(ctx, n ? p : "", n);
+    } else if (code == SQLITE_DONE)
+        status = moon_error_set(error, MOON_ENOTFOUND, "journal %.200s does not hold these bytes", store->place);
+    else
+        status = moon__sql_fail(store, "cannot be read", error);
+    sqlite3_reset(s);
+    return status;
+}
+
+/* ---- checking all ---- */
+
+static moon_status check_file(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text), void *ctx,
+                              moon_error *error) {
+    sqlite3_stmt *s = NULL;
+    moon_status status = MOON_OK;
+    if (!store->db || sqlite3_prepare_v2(store->db, "PRAGMA integrity_check", -1, &s, NULL) != SQLITE_OK)
+        return moon__sql_fail(store, "cannot be checked", error);
+    int code;
+    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        if (!strcmp(text_at(s, 0), "ok")) continue;
+        fault(ctx, "", text_at(s, 0));
+        status = moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged", store->place);
+    }
+    if (code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be checked", error);
+    sqlite3_finalize(s);
+    return status;
+}
+
+moon_status moon__sqlite_check(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text),
+                               void *ctx, moon_error *error) {
+    moon_status status = check_file(store, fault, ctx, error);
+    sqlite3_stmt *s = NULL;
+    if (!store->db || sqlite3_prepare_v2(store->db, "SELECT run FROM runs ORDER BY id", -1, &s, NULL) != SQLITE_OK)
+        return status ? status : moon__sql_fail(store, "cannot be checked", error);
+    while (sqlite3_step(s) == SQLITE_ROW) {
+        moon_error found = {0};
+        if (!moon__sqlite_read(store, text_at(s, 0), 1, 0, NULL, NULL, &found)) continue;
+        fault(ctx, text_at(s, 0), found.text);
+        status = moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged", store->place);
+    }
+    sqlite3_finalize(s);
+    return status;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT */
+#include "keeper.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20 };
+
+/* One journal's part of a batch. */
+typedef struct part {
+    moon__journal *journal;
+    moon__entry *entries;
+    moon__side *sides;
+    size_t n_records, n_sides;
+} part;
+
+typedef struct batch {
+    moon__job job;
+    moon__keeper *keeper;
+    part *parts;
+    moon_append *appends;
+    moon_record *records;
+    moon_side *sides;
+    size_t n, n_records, n_sides;
+    moon_status status;
+    moon_error error;
+} batch;
+
+struct moon__keeper {
+    moon__loop *loop;
+    moon__pool *pool;
+    const moon_store_ops *ops;
+    char *place;
+    moon_store *store; /* the thread's */
+    moon__defer flush;
+    moon__journal *dirty, **dirty_end;
+    bool writing; /* a batch is on its way */
+    moon_error last;
+
+    moon__job opening;
+    pthread_mutex_t lock;
+    pthread_cond_t told;
+    bool opened; /* under lock, as is open_error */
+    moon_error open_error;
+};
+
+/* ---- opening ---- */
+
+static void open_store(void *ctx) {
+    moon__keeper *k = ctx;
+    moon_error error = {0};
+    moon_store *store = NULL;
+    moon_status status = k->ops->open(&store, k->place, &error);
+    pthread_mutex_lock(&k->lock);
+    k->store = status ? NULL : store;
+    k->open_error = error;
+    k->open_error.code = status;
+    k->opened = true;
+    pthread_cond_broadcast(&k->told);
+    pthread_mutex_unlock(&k->lock);
+}
+
+static void nothing(void *ctx) {
+    (void)ctx;
+}
+
+moon_status moon__keeper_ready(moon__keeper *k, moon_error *error) {
+    pthread_mutex_lock(&k->lock);
+    while (!k->opened) pthread_cond_wait(&k->told, &k->lock);
+    moon_status status = k->open_error.code;
+    if (status && error) *error = k->open_error;
+    pthread_mutex_unlock(&k->lock);
+    return status;
+}
+
+static void flush(void *ctx);
+
+moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon_store_ops *ops, const char *place,
+                             moon_error *error) {
+    moon__keeper *k = calloc(1, sizeof *k);
+    if (!k) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    k->loop = loop;
+    k->ops = ops;
+    k->place = strdup(place);
+    k->flush = (moon__defer){.fn = flush, .ctx = k};
+    k->dirty_end = &k->dirty;
+    k->opening = (moon__job){.work = open_store, .done = nothing, .ctx = k};
+    pthread_mutex_init(&k->lock, NULL);
+    pthread_cond_init(&k->told, NULL);
+    moon_status status = k->place ? moon__pool_new(&k->pool, loop, 1, error)
+                                  : moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    if (!status) status = moon__pool_submit(k->pool, &k->opening, error);
+    if (status)
+        moon__keeper_free(k);
+    else
+        *out = k;
+    return status;
+}
+
+static moon_status drain(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    (void)ctx, (void)ops, (void)store, (void)error;
+    return MOON_OK;
+}
+
+void moon__keeper_free(moon__keeper *k) {
+    if (!k) return;
+    moon__defer_cancel(k->loop, &k->flush);
+    moon_status drained = k->pool ? moon__keeper_do(k, drain, NULL, NULL) : MOON_OK; /* the pool drops what is left */
+    (void)drained;
+    moon__pool_free(k->pool);
+    if (k->store) k->ops->close(k->store);
+    pthread_cond_destroy(&k->told);
+    pthread_mutex_destroy(&k->lock);
+    free(k->place);
+    free(k);
+}
+
+/* ---- writing ---- */
+
+static void on_dirty(void *ctx, moon__journal *journal) {
+    moon__keeper *k = ctx;
+    if (journal->listed) return;
+    journal->listed = true;
+    journal->next = NULL;
+    *k->dirty_end = journal;
+    k->dirty_end = &journal->next;
+    if (!k->writing) moon__defer_call(k->loop, &k->flush);
+}
+
+void moon__keeper_keep(moon__keeper *k, moon__journal *journal, void (*on_lost)(void *ctx, moon_status status)) {
+    moon__journal_keep(journal, on_dirty, k, on_lost);
+}
+
+static void free_part(part *p) {
+    for (moon__entry *e = p->entries, *next; e; e = next) {
+        next = e->next;
+        free(e);
+    }
+    for (moon__side *s = p->sides, *next; s; s = next) {
+        next = s->next;
+        free(s);
+    }
+}
+
+static void free_batch(batch *b) {
+    for (size_t i = 0; i < b->n; i++) free_part(&b->parts[i]);
+    free(b->parts);
+    free(b->appends);
+    free(b->records);
+    free(b->sides);
+    free(b);
+}
+
+/* On the store's thread: chains the records, then writes all. */
+static void write_batch(void *ctx) {
+    batch *b = ctx;
+    moon__keeper *k = b->keeper;
+    size_t r = 0, s = 0;
+    for (size_t i = 0; i < b->n; i++) {
+        part *p = &b->parts[i];
+        moon__journal *j = p->journal;
+        moon_append *a = &b->appends[i];
+        *a = (moon_append){.run = j->id,
+                           .expected = j->taken - p->n_records,
+                           .records = &b->records[r],
+                           .n_records = p->n_records,
+                           .sides = &b->sides[s],
+                           .n_sides = p->n_sides};
+        for (moon__entry *e = p->entries; e; e = e->next) {
+            moon__record_seal(&e->record, j->hash);
+            memcpy(j->hash, e->record.hash, MOON_HASH_SIZE);
+            b->records[r++] = e->record;
+        }
+        for (moon__side *side = p->sides; side; side = side->next) b->sides[s++] = side->side;
+    }
+    b->status = k->store ? k->ops->append(k->store, b->appends, b->n, &b->error)
+                         : moon_error_set(&b->error, MOON_EIO, "the journal is not open");
+}
+
+static void on_written(void *ctx) {
+    batch *b = ctx;
+    moon__keeper *k = b->keeper;
+    k->writing = false;
+    if (b->status || b->error.code) k->last = b->error;
+    for (size_t i = 0; i < b->n; i++) {
+        moon__journal *j = b->parts[i].journal;
+        moon_status status = b->status ? b->status : b->appends[i].status;
+        moon__journal_settled(j, b->appends[i].expected + b->appends[i].n_records, status);
+    }
+    free_batch(b);
+    if (k->dirty) moon__defer_call(k->loop, &k->flush);
+}
+
+/* Takes journals off the list until a batch is full; false when memory is out. */
+static bool gather(moon__keeper *k, batch *b) {
+    size_t bytes = 0, count = 0;
+    for (moon__journal *j = k->dirty; j && count < BATCH_JOURNALS; j = j->next) count++;
+    b->parts = calloc(count, sizeof *b->parts);
+    b->appends = calloc(count, sizeof *b->appends);
+    if (!b->parts || !b->appends) return false;
+    while (k->dirty && b->n < count && bytes < BATCH_BYTES) {
+        moon__journal *j = k->dirty;
+        part *p = &b->parts[b->n++];
+        if (!(k->dirty = j->next)) k->dirty_end = &k->dirty;
+        j->listed = false;
+        *p = (part){.journal = j, .entries = j->first, .sides = j->sides};
+        for (moon__entry *e = j->first; e; e = e->next, p->n_records++) bytes += e->record.body_length + 200;
+        for (moon__side *s = j->sides; s; s = s->next) p->n_sides++;
+        j->first = NULL;
+        j->end = &j->first;
+        j->sides = NULL;
+        j->sides_end = &j->sides;
+        j->taken += p->n_records;
+        b->n_records += p->n_records;
+        b->n_sides += p->n_sides;
+    }
+    b->records = calloc(b->n_records + 1, sizeof *b->records);
+    b->sides = calloc(b->n_sides + 1, sizeof *b->sides);
+    return b->records && b->sides;
+}
+
+/* What cannot be brought to the store is lost, and so is the run; never is it dropped in silence. */
+static void give_up(moon__keeper *k, batch *b, moon_status status) {
+    for (size_t i = 0; b && i < b->n; i++) moon__journal_settled(b->parts[i].journal, 0, status);
+    while (k->dirty) {
+        moon__journal *j = k->dirty;
+        if (!(k->dirty = j->next)) k->dirty_end = &k->dirty;
+        j->listed = false;
+        moon__journal_settled(j, 0, status);
+    }
+}
+
+/* A journal that is lost has nothing to write any more: its waits only have to be told. */
+static void flush(void *ctx) {
+    moon__keeper *k = ctx;
+    if (k->writing || !k->dirty) return;
+    batch *b = calloc(1, sizeof *b);
+    moon_error error = {0};
+    if (!b || !gather(k, b)) {
+        give_up(k, b, MOON_ENOMEM);
+        if (b) free_batch(b);
+        return;
+    }
+    b->keeper = k;
+    b->job = (moon__job){.work = write_batch, .done = on_written, .ctx = b};
+    k->writing = true;
+    if (moon__pool_submit(k->pool, &b->job, &error) == MOON_OK) return;
+    k->writing = false;
+    give_up(k, b, error.code);
+    free_batch(b);
+}
+
+const char *moon__keeper_place(const moon__keeper *k) {
+    return k->place;
+}
+
+const char *moon__keeper_error(const moon__keeper *k) {
+    return k->last.text;
+}
+
+/* ---- other work ---- */
+
+typedef struct errand {
+    moon__job job;
+    moon__keeper *keeper;
+    moon__keeper_work work;
+    void *ctx;
+    moon_status status;
+    moon_error error;
+    bool over; /* under the keeper's lock */
+    unsigned refs;
+} errand;
+
+static void run_errand(void *ctx) {
+    errand *e = ctx;
+    moon__keeper *k = e->keeper;
+    e->status = k->store ? e->work(e->ctx, k->ops, k->store, &e->error)
+                         : moon_error_set(&e->error, MOON_EIO, "the journal is not open");
+    pthread_mutex_lock(&k->lock);
+    e->over = true;
+    pthread_cond_broadcast(&k->told);
+    pthread_mutex_unlock(&k->lock);
+}
+
+static void drop_errand(void *ctx) {
+    errand *e = ctx;
+    if (--e->refs == 0) free(e);
+}
+
+moon_status moon__keeper_do(moon__keeper *k, moon__keeper_work work, void *ctx, moon_error *error) {
+    moon_status status = moon__keeper_ready(k, error);
+    if (status) return status;
+    errand *e = calloc(1, sizeof *e);
+    if (!e) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    *e = (errand){
+        .job = {.work = run_errand, .done = drop_errand, .ctx = e}, .keeper = k, .work = work, .ctx = ctx, .refs = 2};
+    status = moon__pool_submit(k->pool, &e->job, error);
+    if (status) {
+        free(e);
+        return status;
+    }
+    pthread_mutex_lock(&k->lock);
+    while (!e->over) pthread_cond_wait(&k->told, &k->lock);
+    pthread_mutex_unlock(&k->lock);
+    status = e->status;
+    if (status && error) *error = e->error;
+    drop_errand(e);
+    return status;
+}
+
+typedef struct leaving {
+    moon__job job;
+    moon__keeper *keeper;
+    char run[MOON__ID_SIZE];
+} leaving;
+
+static void leave(void *ctx) {
+    leaving *l = ctx;
+    if (l->keeper->store) l->keeper->ops->release(l->keeper->store, l->run);
+}
+
+void moon__keeper_release(moon__keeper *k, const char *run) {
+    leaving *l = calloc(1, sizeof *l);
+    if (!l) return; /* the claim then lasts as long as the process */
+    l->keeper = k;
+    l->job = (moon__job){.work = leave, .done = free, .ctx = l};
+    memcpy(l->run, run, strnlen(run, sizeof l->run - 1));
+    if (moon__pool_submit(k->pool, &l->job, NULL)) free(l);
+}

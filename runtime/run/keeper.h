@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef MOON_RUN_KEEPER_H
+#define MOON_RUN_KEEPER_H
+/*
+ * The keeper brings journals to the store. It owns the store and the one thread that uses it.
+ *
+ * At the end of a turn of the loop, what is pending in all journals is taken into one batch, which the thread writes in
+ * one transaction; while it is on its way, the next one gathers. So a thousand runs share a commit, and a run alone
+ * waits for one.
+ */
+#include "journal.h"
+#include "pool.h"
+
+typedef struct moon__keeper moon__keeper;
+
+/* Starts opening the store; whether that went well is told by ready(). */
+MOON_MUST_USE moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon_store_ops *ops,
+                                           const char *place, moon_error *error);
+/* Waits until the store is open. */
+MOON_MUST_USE moon_status moon__keeper_ready(moon__keeper *keeper, moon_error *error);
+/* All journals must be settled. NULL is fine. */
+void moon__keeper_free(moon__keeper *keeper);
+void moon__keeper_keep(moon__keeper *keeper, moon__journal *journal, void (*on_lost)(void *ctx, moon_status status));
+
+/* Calls work on the store's thread, after all that was given to it before, and waits for it: some milliseconds. For
+ * what is done once per run, or by somebody who waits anyway. */
+typedef moon_status (*moon__keeper_work)(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error);
+MOON_MUST_USE moon_status moon__keeper_do(moon__keeper *keeper, moon__keeper_work work, void *ctx, moon_error *error);
+/* Gives up the claim on a run, after what is pending. */
+void moon__keeper_release(moon__keeper *keeper, const char *run);
+const char *moon__keeper_place(const moon__keeper *keeper);
+const char *moon__keeper_error(const moon__keeper *keeper); /* what the store said last; "" if nothing */
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs that are kept: what the store is told of a run beside its events, and what is asked of it.
+ *
+ * Its row in the store says what it is and how it stands, so that runs can be listed without reading journals; it is
+ * written with the first event and the last one of each time that the run is driven.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime.h"
+#include "text.h"
+
+enum { PREVIEW = 200 };
+
+moon_status moon__runtime_set_journal(moon_runtime *rt, const moon_store_ops *store, const char *place,
+                                      moon_error *error) {
+    if (rt->keeper) return moon_error_set(error, MOON_EINVAL, "the runtime has a journal already");
+    if (!store) store = &moon_store_sqlite;
+    if (store->abi != MOON_STORE_ABI)
+        return moon_error_set(error, MOON_EINVAL, "store %s was built for store interface %u, this is %u", store->name,
+                              store->abi, MOON_STORE_ABI);
+    return moon__keeper_new(&rt->keeper, rt->loop, store, place, error);
+}
+
+const char *moon_runtime_journal(const moon_runtime *rt) {
+    return rt->keeper ? moon__keeper_place(rt->keeper) : NULL;
+}
+
+static void on_lost(void *ctx, moon_status status) {
+    moon_run *root = ctx;
+    const char *why = moon__keeper_error(root->runtime->keeper);
+    if (status == MOON_ECONFLICT) why = "another process has taken this run over";
+    moon__run_stop(root, MOON_STOP_JOURNAL, *why ? why : moon_status_text(status));
+}
+
+static void tell(moon_run *root, moon_side_kind kind, moon_run_state state, const char *stop) {
+    moon__tree *tree = root->tree;
+    const moon__origin *origin = &root->runnable->origin;
+    const moon_usage *u = &root->usage;
+    moon_run_info info = {.run = tree->journal.id,
+                          .name = root->runnable->name,
+                          .script = origin->script ? origin->script : "",
+                          .workspace = moon__space_path(root->runtime->space),
+                          .input = tree->preview ? tree->preview : "",
+                          .stop = stop,
+                          .state = state,
+                          .resumable = moon_stop_resumable(root->result.stop) || state != MOON_RUN_FINISHED,
+                          .created_us = tree->created_us,
+                          .updated_us = tree->journal.clock->wall_us(tree->journal.clock->ctx),
+                          .steps = u->steps,
+                          .tool_calls = u->tool_calls,
+                          .tokens = u->input_tokens + u->output_tokens,
+                          .usd = u->usd};
+    moon__journal_side(&tree->journal, &(moon_side){.kind = kind, .info = &info});
+}
+
+void moon__kept_created(moon_run *root) {
+    moon__tree *tree = root->tree;
+    if (!tree->kept) return;
+    tree->preview = moon__strndup(
+        root->input, moon__utf8_floor(root->input, root->input_length < PREVIEW ? root->input_length : PREVIEW));
+    moon__keeper_keep(root->runtime->keeper, &tree->journal, on_lost);
+    tell(root, tree->replay ? MOON_SIDE_UPDATE : MOON_SIDE_CREATE, MOON_RUN_RUNNING, "");
+    const moon__origin *origin = &root->runnable->origin;
+    for (size_t i = 0; !tree->replay && i < origin->n_sources; i++) {
+        const moon__source *source = &origin->sources[i];
+        moon__journal_side(&tree->journal, &(moon_side){.kind = MOON_SIDE_BLOB,
+                                                        .hash = source->hash,
+                                                        .bytes = source->text,
+                                                        .length = source->length});
+    }
+}
+
+void moon__kept_finished(moon_run *root) {
+    moon_stop stop = root->result.stop;
+    moon_run_state state = stop == MOON_STOP_APPROVAL ? MOON_RUN_WAITING : MOON_RUN_FINISHED;
+    tell(root, MOON_SIDE_UPDATE, state, moon_stop_text(stop));
+}
+
+void moon__kept_release(moon_run *root) {
+    moon__keeper_release(root->runtime->keeper, root->tree->journal.id);
+}
+
+static void write_limits(moon__jw *w, const moon_limits *l) {
+    moon__jw_object(w, "limits");
+    if (l->steps >= 0) moon__jw_int(w, "steps", l->steps);
+    if (l->tool_calls >= 0) moon__jw_int(w, "tool_calls", l->tool_calls);
+    if (l->seconds >= 0) moon__jw_int(w, "seconds", l->seconds);
+    if (l->tokens >= 0) moon__jw_int(w, "tokens", l->tokens);
+    if (l->usd >= 0) moon__jw_num(w, "usd", l->usd);
+    moon__jw_end(w);
+}
+
+void moon__kept_write(moon__jw *w, const moon_run *root) {
+    const moon__origin *origin = &root->runnable->origin;
+    char hash[MOON__HASH_TEXT];
+    if (!root->tree->kept) return;
+    if (origin->script) moon__jw_str(w, "script", origin->script, SIZE_MAX);
+    if (origin->agent) moon__jw_raw(w, "agent", origin->agent, strlen(origin->agent));
+    moon__jw_array(w, "sources");
+    for (size_t i = 0; i < origin->n_sources; i++) {
+        moon__hash_text(hash, origin->sources[i].hash);
+        moon__jw_object(w, NULL);
+        moon__jw_str(w, "path", origin->sources[i].path, SIZE_MAX);
+        moon__jw_str(w, "sha256", hash, SIZE_MAX);
+        moon__jw_end(w);
+    }
+    moon__jw_end(w);
+    if (root->model) moon__jw_str(w, "model", root->model, SIZE_MAX);
+    write_limits(w, &root->given);
+    moon__jw_int(w, "seed", (int64_t)root->tree->seed);
+}
+
+/* ---- asking the store ---- */
+
+typedef struct question {
+    const moon_query *query;
+    bool (*info)(void *ctx, const moon_run_info *info);
+    const char *run, *call, *why;
+    uint64_t from, to;
+    bool (*record)(void *ctx, const moon_record *record);
+    void (*fault)(void *ctx, const char *run, const char *text);
+    bool allow;
+    const char *once, *body;
+    size_t length;
+    void *ctx;
+} question;
+
+static moon_status ask(moon_runtime *rt, moon__keeper_work work, question *q, moon_error *error) {
+    if (!rt->keeper) return moon_error_set(error, MOON_EUNSUPPORTED, "this runtime keeps no runs: it has no journal");
+    return moon__keeper_do(rt->keeper, work, q, error);
+}
+
+static moon_status list(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    const question *q = ctx;
+    return ops->list(store, q->query, q->info, q->ctx, error);
+}
+
+moon_status moon_runtime_runs(moon_runtime *rt, const moon_query *query,
+                              bool (*row)(void *ctx, const moon_run_info *info), void *ctx, moon_error *error) {
+    return ask(rt, list, &(question){.query = query, .info = row, .ctx = ctx}, error);
+}
+
+static moon_status read(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    const question *q = ctx;
+    return ops->read(store, q->run, q->from, q->to, q->record, q->ctx, error);
+}
+
+moon_status moon_runtime_records(moon_runtime *rt, const char *run, uint64_t from, uint64_t to,
+                                 bool (*row)(void *ctx, const moon_record *record), void *ctx, moon_error *error) {
+    return ask(rt, read, &(question){.run = run, .from = from, .to = to, .record = row, .ctx = ctx}, error);
+}
+
+static moon_status purge(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    const question *q = ctx;
+    return ops->purge(store, q->run, error);
+}
+
+moon_status moon_runtime_purge(moon_runtime *rt, const char *run, moon_error *error) {
+    return ask(rt, purge, &(question){.run = run}, error);
+}
+
+static moon_status check(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    const question *q = ctx;
+    return ops->check(store, q->fault, q->ctx, error);
+}
+
+moon_status moon_runtime_check(moon_runtime *rt, void (*fault)(void *ctx, const char *run, const char *text), void *ctx,
+                               moon_error *error) {
+    return ask(rt, check, &(question){.fault = fault, .ctx = ctx}, error);
+}
+
+static moon_status post(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    const question *q = ctx;
+    return ops->post(store, q->run, q->once, q->body, q->length, error);
+}
+
+moon_status moon_runtime_decide(moon_runtime *rt, const char *run, const char *call, bool allow, const char *why,
+                                moon_error *error) {
+    char once[MOON__ID_SIZE];
+    moon__buf body;
+    moon__jw w;
+    moon__id_new(once, &rt->random, rt->clock.wall_us(rt->clock.ctx));
+    moon__buf_init(&body, 1 << 20);
+    moon__jw_init(&w, &body);
+    moon__jw_object(&w, NULL);
+    moon__jw_str(&w, "kind", "decision", SIZE_MAX);
+    if (call) moon__jw_str(&w, "call", call, SIZE_MAX);
+    moon__jw_bool(&w, "allow", allow);
+    if (why) moon__jw_str(&w, "why", why, SIZE_MAX);
+    moon__jw_end(&w);
+    moon_status status = body.status ? moon_error_set(error, body.status, "the reason is too long") : MOON_OK;
+    if (!status)
+        status = ask(rt, post, &(question){.run = run, .once = once, .body = body.p, .length = body.len}, error);
+    moon__buf_fini(&body);
+    return status;
+}
