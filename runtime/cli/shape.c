@@ -62,6 +62,7 @@ static void attempt(shape_run *s, const char *previous, size_t previous_length, 
     moon__buf_fini(&input);
     s->attempts++;
     s->child = status == MOON_OK;
+    if (s->child) moon__run_busy(s->run, -1);
     if (status == MOON_OK) {
         moon_run_unref(child);
     } else {
@@ -104,6 +105,7 @@ static void on_child(void *ctx, moon_run *child) {
     shape_run *s = ctx;
     const moon_result *result = moon_run_result(child);
     s->child = false;
+    moon__run_busy(s->run, 1);
     if (result->stop != MOON_STOP_DONE) {
         finish(s, result->stop, result->text, result->text_length, result->error);
         return;

@@ -7,7 +7,8 @@
 /* A path at which something was recorded, or which has children. */
 typedef struct place {
     struct place *next;
-    size_t open; /* operations that were not used */
+    size_t open;   /* operations that were not used */
+    uint64_t last; /* seq of its last one */
     char path[];
 } place;
 
@@ -162,6 +163,7 @@ moon_status moon__replay_add(moon__replay *r, const moon_record *record) {
     i->recorded.body = body;
     i->recorded.body_length = record->body_length;
     i->recorded.seq = record->seq;
+    if (i->place && i->place->last < record->seq) i->place->last = record->seq;
     i->recorded.time_us = record->time_us;
     return MOON_OK;
 }
@@ -180,10 +182,9 @@ void moon__replay_use(moon__replay *r, const moon__recorded *recorded) {
     if (i->place) i->place->open--;
 }
 
-const moon__recorded *moon__replay_next(const moon__replay *r, moon_event_type type, const moon__recorded *after) {
-    const item *i = after ? ((const item *)after)->after : r->first;
-    while (i && i->recorded.type != type) i = i->after;
-    return i ? &i->recorded : NULL;
+uint64_t moon__replay_last(const moon__replay *r, const char *path, size_t length) {
+    const place *p = find_place(r, path, length);
+    return p ? p->last : 0;
 }
 
 const moon__recorded *moon__replay_left(const moon__replay *r, const char *path) {

@@ -175,6 +175,7 @@ static int new_tool(lua_State *L) {
     if (!tool->name || !tool->description || !tool->params) return luaL_error(L, "out of memory");
     tool->record = (moon_tool){.abi = MOON_TOOL_ABI,
                                .effects = effects,
+                               .flags = MOON_TOOL_REPLAYED,
                                .timeout_ms = timeout_ms,
                                .name = tool->name,
                                .description = tool->description,

@@ -162,6 +162,7 @@ static void turn(void *ctx) {
     script->task = before;
     script->blocked = blocked;
     if (status == LUA_YIELD && !task->cancelled) {
+        if (task->run) moon__run_busy(task->run, -1);
         task->wait->start(task->wait); /* only a wait yields to the host; see coroutine.c */
         return;
     }
@@ -187,9 +188,10 @@ uintptr_t *moon__task_mark(lua_State *co) {
 
 void moon__wait_done(moon__wait *wait) {
     wait->done = true;
-    if (wait->task)
+    if (wait->task) {
+        if (wait->task->run) moon__run_busy(wait->task->run, 1);
         moon__task_start(wait->task);
-    else
+    } else
         wait->free(wait);
 }
 

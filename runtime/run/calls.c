@@ -47,6 +47,7 @@ struct moon__calls {
     size_t n, next; /* next: the first that was not started */
     unsigned running;
     bool alone; /* what runs must not have company */
+    bool in_charge;
     unsigned malformed;
     uint64_t last_signature, last_result;
     unsigned same; /* how many times in a row the last call gave the last result */
@@ -212,6 +213,13 @@ static void settle(slot *s) {
     tell(s, MOON_EVENT_TOOL_RESULT);
 }
 
+/* One that ran has ended. */
+static void ran(moon__calls *calls) {
+    calls->running--;
+    calls->alone = false;
+    moon__run_busy(calls->o.run, -1);
+}
+
 static void on_call_done(void *ctx, const moon__call_result *result) {
     slot *s = ctx;
     moon__calls *calls = s->set;
@@ -221,9 +229,8 @@ static void on_call_done(void *ctx, const moon__call_result *result) {
     s->cancelled = calls->o.run->stopping;
     over(s, result->text, result->length, result->ok);
     if (!s->text) s->ok = false;
-    calls->running--;
-    calls->alone = false;
     settle(s);
+    ran(calls);
     pump(calls);
 }
 
@@ -256,8 +263,7 @@ static void execute(slot *s) {
     s->json = NULL; /* the call owns them now */
     s->state = RUNNING;
     if (moon__call_start(&s->call, &options, &error)) {
-        calls->running--;
-        calls->alone = false;
+        ran(calls);
         over(s, error.text, strlen(error.text), false);
         settle(s);
     }
@@ -270,8 +276,7 @@ static void on_durable(void *ctx, moon_status status) {
     if (!status && !calls->o.run->stopping) {
         execute(s);
     } else {
-        calls->running--;
-        calls->alone = false;
+        ran(calls);
         s->cancelled = true;
         over(s, "the call was not begun: the run was stopped", 43, false);
         settle(s);
@@ -285,6 +290,7 @@ static void launch(slot *s) {
     bool reads = (s->entry->tool->effects & MOON_READ_ONLY) != 0;
     tell(s, MOON_EVENT_TOOL_INTENT);
     calls->running++;
+    moon__run_busy(calls->o.run, 1);
     calls->alone = !reads;
     s->state = INTENDED;
     s->durable = (moon__durable){.fn = on_durable, .ctx = s};
@@ -308,20 +314,15 @@ static void stop_with(moon__calls *calls, moon_stop why, const char *format, con
     moon__run_stop(calls->o.run, why, text);
 }
 
-/* Somebody has to say whether this call may run. Where nobody can, the run stops, and its journal holds the question.
- */
+/* Somebody has to say whether this call may run. */
 static void ask(slot *s) {
-    moon__calls *calls = s->set;
-    moon_run *run = calls->o.run;
+    moon_run *run = s->set->o.run;
     const moon__recorded *before = moon__run_recorded(run, MOON_EVENT_APPROVAL_ASKED, s->key);
     if (before && run->tree->can_ask) moon__run_show(run, before); /* it is in the journal; the question stands */
     tell(s, MOON_EVENT_APPROVAL_ASKED);
     s->state = ASKED;
-    if (run->tree->can_ask) return;
-    stop_with(calls, MOON_STOP_APPROVAL,
-              s->unknown ? "nobody knows whether %s had its effect before the crash, and nobody is there to say"
-                         : "%s changes things and nobody is there to allow it",
-              s->name);
+    snprintf(run->tree->asked_tool, sizeof run->tree->asked_tool, "%s", s->name);
+    moon__waiting_asked(run, 1);
 }
 
 /* Asks policy; false when the call has to wait or is not to be run. */
@@ -366,14 +367,20 @@ static bool flag(const moon_json *body, const char *name) {
     return moon_json_bool(moon_json_get(body, name), &value) && value;
 }
 
+/* May the call be made again without asking, though it was begun before? */
+static bool may_again(const slot *s) {
+    if (!s->entry) return false;
+    const moon_tool *tool = s->entry->tool;
+    return tool->effects & (MOON_READ_ONLY | MOON_IDEMPOTENT) || tool->flags & MOON_TOOL_REPLAYED;
+}
+
 /* A call that had its end: false if it has to be made again. */
 static bool take_result(slot *s, const moon__recorded *result) {
     moon_run *run = s->set->o.run;
     moon_json *body = moon__run_recorded_body(run, result);
     size_t length = 0;
     const char *text = moon_json_str(moon_json_get(body, "text"), &length);
-    bool reads = s->entry && s->entry->tool->effects & (MOON_READ_ONLY | MOON_IDEMPOTENT);
-    bool take = text && !(flag(body, "cancelled") && reads);
+    bool take = text && !(flag(body, "cancelled") && may_again(s));
     if (take) {
         s->recorded = s->ran = true;
         s->is_json = flag(body, "json");
@@ -445,8 +452,7 @@ static recall look_back(slot *s) {
         moon__json_free(body);
         if (denied) return RECALL_TAKEN;
     }
-    bool again = s->entry->tool->effects & (MOON_READ_ONLY | MOON_IDEMPOTENT);
-    if (intent && !again) {
+    if (intent && !may_again(s)) {
         if (!resolve(s, &allowed)) return s->state == OVER ? RECALL_TAKEN : RECALL_WAITS;
         s->state = ALLOWED;
     } else if (intent || allowed)
@@ -486,15 +492,46 @@ static bool advance(moon__calls *calls) {
     return true;
 }
 
+/* Where nobody is there to answer at once, all that will have to be asked is asked together. */
+static void ask_ahead(moon__calls *calls) {
+    moon_run *run = calls->o.run;
+    if (run->tree->can_ask || calls->slots[calls->next].state != ASKED) return;
+    for (size_t i = calls->next + 1; i < calls->n; i++) {
+        slot *s = &calls->slots[i];
+        bool known = moon__run_recorded(run, MOON_EVENT_TOOL_INTENT, s->key) ||
+                     moon__run_recorded(run, MOON_EVENT_APPROVAL_GIVEN, s->key);
+        if (s->state == READY && !known && moon__policy(run, calls->o.policy, s->entry->tool, s->json) == MOON_ASK)
+            ask(s);
+    }
+}
+
+/* While calls are in charge, the run itself is not busy: they are, one by one. */
+static void enter(moon__calls *calls) {
+    if (!calls->in_charge) moon__run_busy(calls->o.run, -1);
+    calls->in_charge = true;
+}
+
+static void leave(moon__calls *calls) {
+    if (calls->in_charge) moon__run_busy(calls->o.run, 1);
+    calls->in_charge = false;
+    for (size_t i = 0; i < calls->n; i++)
+        if (calls->slots[i].state == ASKED) { /* the run stops */
+            calls->slots[i].state = OVER;
+            moon__waiting_asked(calls->o.run, -1);
+        }
+}
+
 static void pump(moon__calls *calls) {
     while (!calls->o.run->stopping && calls->next < calls->n && advance(calls)) {
     }
     bool all = calls->next == calls->n || calls->o.run->stopping;
+    if (!all) ask_ahead(calls);
     if (all && !calls->running) moon__defer_call(calls->o.run->runtime->loop, &calls->finish);
 }
 
 static void finish(void *ctx) {
     moon__calls *calls = ctx;
+    leave(calls);
     calls->o.done(calls->o.ctx);
 }
 
@@ -549,8 +586,10 @@ moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, siz
         stop_with(calls, MOON_STOP_MALFORMED,
                   "the model made too many malformed calls in a row, the last one of \"%.80s\"",
                   calls->slots[n - 1].name);
-    else
+    else {
+        enter(calls);
         pump(calls);
+    }
     return MOON_OK;
 }
 
@@ -580,8 +619,9 @@ moon__outcome moon__calls_outcome(const moon__calls *calls, size_t index) {
 moon_status moon__calls_decide(moon__calls *calls, const char *call, bool allow, const char *why, moon_error *error) {
     for (size_t i = 0; i < calls->n; i++) {
         slot *s = &calls->slots[i];
-        if (s->state != ASKED || strcmp(s->id, call) != 0) continue;
+        if (s->state != ASKED || (call && strcmp(s->id, call) != 0)) continue;
         tell_decision(s, allow, why);
+        moon__waiting_asked(calls->o.run, -1);
         if (allow)
             s->state = ALLOWED;
         else if (s->unknown)
@@ -592,5 +632,5 @@ moon_status moon__calls_decide(moon__calls *calls, const char *call, bool allow,
         pump(calls);
         return MOON_OK;
     }
-    return moon_error_set(error, MOON_ENOTFOUND, "no call %s waits for an answer", call);
+    return moon_error_set(error, MOON_ENOTFOUND, "no call %s waits for an answer", call ? call : "");
 }

@@ -261,51 +261,74 @@ const char *moon__keeper_error(const moon__keeper *k) {
 
 /* ---- other work ---- */
 
-typedef struct errand {
-    moon__job job;
-    moon__keeper *keeper;
-    moon__keeper_work work;
-    void *ctx;
-    moon_status status;
-    moon_error error;
-    bool over; /* under the keeper's lock */
-    unsigned refs;
-} errand;
-
 static void run_errand(void *ctx) {
-    errand *e = ctx;
+    moon__errand *e = ctx;
     moon__keeper *k = e->keeper;
     e->status = k->store ? e->work(e->ctx, k->ops, k->store, &e->error)
                          : moon_error_set(&e->error, MOON_EIO, "the journal is not open");
+}
+
+static void errand_done(void *ctx) {
+    moon__errand *e = ctx;
+    e->done(e->ctx, e->status, &e->error);
+}
+
+moon_status moon__keeper_start(moon__keeper *k, moon__errand *e, moon_error *error) {
+    e->keeper = k;
+    e->status = MOON_OK;
+    e->error = (moon_error){0};
+    e->job = (moon__job){.work = run_errand, .done = errand_done, .ctx = e};
+    return moon__pool_submit(k->pool, &e->job, error);
+}
+
+/* An errand that somebody waits for. The pool tells its end to the loop later: it is freed by whoever is last. */
+typedef struct awaited {
+    moon__errand errand;
+    moon__keeper_work work;
+    void *ctx;
+    bool over; /* under the keeper's lock */
+    unsigned refs;
+} awaited;
+
+static moon_status work_awaited(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    awaited *a = ctx;
+    return a->work(a->ctx, ops, store, error);
+}
+
+static void tell_awaited(void *ctx) {
+    awaited *a = ctx;
+    moon__keeper *k = a->errand.keeper;
+    run_errand(&a->errand);
     pthread_mutex_lock(&k->lock);
-    e->over = true;
+    a->over = true;
     pthread_cond_broadcast(&k->told);
     pthread_mutex_unlock(&k->lock);
 }
 
-static void drop_errand(void *ctx) {
-    errand *e = ctx;
-    if (--e->refs == 0) free(e);
+static void drop_awaited(void *ctx) {
+    awaited *a = ctx;
+    if (--a->refs == 0) free(a);
 }
 
 moon_status moon__keeper_do(moon__keeper *k, moon__keeper_work work, void *ctx, moon_error *error) {
     moon_status status = moon__keeper_ready(k, error);
     if (status) return status;
-    errand *e = calloc(1, sizeof *e);
-    if (!e) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
-    *e = (errand){
-        .job = {.work = run_errand, .done = drop_errand, .ctx = e}, .keeper = k, .work = work, .ctx = ctx, .refs = 2};
-    status = moon__pool_submit(k->pool, &e->job, error);
+    awaited *a = calloc(1, sizeof *a);
+    if (!a) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    *a = (awaited){.work = work, .ctx = ctx, .refs = 2};
+    a->errand = (moon__errand){.work = work_awaited, .ctx = a, .keeper = k};
+    a->errand.job = (moon__job){.work = tell_awaited, .done = drop_awaited, .ctx = a};
+    status = moon__pool_submit(k->pool, &a->errand.job, error);
     if (status) {
-        free(e);
+        free(a);
         return status;
     }
     pthread_mutex_lock(&k->lock);
-    while (!e->over) pthread_cond_wait(&k->told, &k->lock);
+    while (!a->over) pthread_cond_wait(&k->told, &k->lock);
     pthread_mutex_unlock(&k->lock);
-    status = e->status;
-    if (status && error) *error = e->error;
-    drop_errand(e);
+    status = a->errand.status;
+    if (status && error) *error = a->errand.error;
+    drop_awaited(a);
     return status;
 }
 

@@ -26,6 +26,18 @@ void moon__keeper_keep(moon__keeper *keeper, moon__journal *journal, void (*on_l
  * what is done once per run, or by somebody who waits anyway. */
 typedef moon_status (*moon__keeper_work)(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error);
 MOON_MUST_USE moon_status moon__keeper_do(moon__keeper *keeper, moon__keeper_work work, void *ctx, moon_error *error);
+/* The same without waiting: done comes from the loop. The errand is embedded in its owner and stays until then. */
+typedef struct moon__errand {
+    moon__keeper_work work;
+    void (*done)(void *ctx, moon_status status, const moon_error *error);
+    void *ctx;
+    /* the keeper's: */
+    moon__job job;
+    moon__keeper *keeper;
+    moon_status status;
+    moon_error error;
+} moon__errand;
+MOON_MUST_USE moon_status moon__keeper_start(moon__keeper *keeper, moon__errand *errand, moon_error *error);
 /* Gives up the claim on a run, after what is pending. */
 void moon__keeper_release(moon__keeper *keeper, const char *run);
 const char *moon__keeper_place(const moon__keeper *keeper);

@@ -13,8 +13,6 @@
 #include "runtime.h"
 #include "text.h"
 
-enum { ITEMS_MAX = 256 };
-
 typedef struct visit {
     const char *id;
     moon__replay *replay;
@@ -25,11 +23,6 @@ typedef struct visit {
     int64_t last_us, spent_us; /* spent: while it was driven */
     int64_t now_us;
     moon_status status;
-    int64_t items[ITEMS_MAX]; /* of the inbox, and what they say */
-    moon_json *notes[ITEMS_MAX];
-    size_t n_items;
-    moon_record *records; /* to be appended; their bodies are owned */
-    size_t n_records;
 } visit;
 
 static bool on_info(void *ctx, const moon_run_info *info) {
@@ -51,108 +44,23 @@ static bool on_record(void *ctx, const moon_record *record) {
     return v->status == MOON_OK;
 }
 
-/* ---- what was posted to the run ---- */
-
-static bool on_item(void *ctx, int64_t item, const char *body, size_t length) {
-    visit *v = ctx;
-    if (v->n_items == ITEMS_MAX) return false;
-    moon_json *json = NULL;
-    v->status = moon__json_parse(&json, body, length, 0, NULL);
-    if (v->status) return false;
-    v->items[v->n_items] = item;
-    v->notes[v->n_items++] = json;
-    return true;
-}
-
-/* Is it asked for, and not answered? */
-static bool is_pending(const visit *v, const moon__recorded *asked) {
-    const moon__recorded *given = moon__replay_find(v->replay, MOON_EVENT_APPROVAL_GIVEN, asked->path, asked->key);
-    return !(given && given->seq > asked->seq) &&
-           !moon__replay_find(v->replay, MOON_EVENT_TOOL_RESULT, asked->path, asked->key);
-}
-
-/* The public name of a call: "c3", "2.1.c3". */
-static bool is_call(const moon__recorded *asked, const char *name) {
-    size_t n = strlen(asked->path);
-    if (!n) return !strcmp(name, asked->key);
-    return !strncmp(name, asked->path, n) && name[n] == '.' && !strcmp(name + n + 1, asked->key);
-}
-
-static moon_status add_record(visit *v, moon_event_type type, const char *path, const char *key,
-                              const moon__buf *body) {
-    moon_record *grown = body->status ? NULL : realloc(v->records, (v->n_records + 1) * sizeof *grown);
-    if (!grown) return MOON_ENOMEM;
-    v->records = grown;
-    moon_record *record = &v->records[v->n_records];
-    *record = (moon_record){.seq = v->seq + v->n_records + 1,
-                            .type = type,
-                            .time_us = v->now_us,
-                            .path = path,
-                            .key = key,
-                            .body = moon__strndup(body->p, body->len),
-                            .body_length = body->len};
-    if (!record->body) return MOON_ENOMEM;
-    v->n_records++;
-    moon__record_seal(record, v->hash);
-    memcpy(v->hash, record->hash, MOON_HASH_SIZE);
-    return moon__replay_add(v->replay, record);
-}
-
-/* The answer for one call, as it would have been given by somebody at the terminal. */
-static moon_status answer(visit *v, const moon__recorded *asked, const moon_json *note) {
-    moon_json *question = NULL;
-    moon__buf body;
-    moon__jw w;
-    bool allow = false;
-    const char *why = moon_json_str(moon_json_get(note, "why"), NULL);
-    moon_json_bool(moon_json_get(note, "allow"), &allow);
-    moon_status status = moon__json_parse(&question, asked->body, asked->body_length, 0, NULL);
-    if (status) return status;
-    moon__buf_init(&body, 2 << 20);
-    moon__jw_init(&w, &body);
-    moon__jw_object(&w, NULL);
-    moon__jw_str(&w, "call", moon_json_str(moon_json_get(question, "call"), NULL), SIZE_MAX);
-    moon__jw_str(&w, "tool", moon_json_str(moon_json_get(question, "tool"), NULL), SIZE_MAX);
-    moon__jw_bool(&w, "allow", allow);
-    if (why) moon__jw_str(&w, "why", why, SIZE_MAX);
-    moon__jw_end(&w);
-    moon__json_free(question);
-    status = add_record(v, MOON_EVENT_APPROVAL_GIVEN, asked->path, asked->key, &body);
-    moon__buf_fini(&body);
-    return status;
-}
-
-static moon_status take_note(visit *v, const moon_json *note) {
-    const char *call = moon_json_str(moon_json_get(note, "call"), NULL);
-    moon_status status = MOON_OK;
-    for (const moon__recorded *a = NULL; !status && (a = moon__replay_next(v->replay, MOON_EVENT_APPROVAL_ASKED, a));)
-        if (is_pending(v, a) && (!call || is_call(a, call))) status = answer(v, a, note);
-    return status;
-}
-
-/* The claim and what was posted, in one append. */
 static moon_status claim(visit *v, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    static char text[] = "{\"moonlet\":\"" MOON_VERSION "\"}";
-    moon_side sides[ITEMS_MAX];
-    moon__buf body = {.p = text, .len = sizeof text - 1};
-    uint64_t before = v->seq;
-    moon_status status = add_record(v, MOON_EVENT_RUN_CLAIMED, "", "", &body);
-    for (size_t i = 0; i < v->n_items; i++) {
-        if (!status) status = take_note(v, v->notes[i]);
-        sides[i] = (moon_side){.kind = MOON_SIDE_TAKE, .item = v->items[i]};
-    }
-    if (status) return moon_error_set(error, status, "no memory for the journal");
-    moon_append append = {.run = v->id,
-                          .expected = before,
-                          .records = v->records,
-                          .n_records = v->n_records,
-                          .sides = sides,
-                          .n_sides = v->n_items};
-    status = ops->append(store, &append, 1, error);
+    static const char body[] = "{\"moonlet\":\"" MOON_VERSION "\"}";
+    moon_record record = {.seq = v->seq + 1,
+                          .type = MOON_EVENT_RUN_CLAIMED,
+                          .time_us = v->now_us,
+                          .path = "",
+                          .key = "",
+                          .body = body,
+                          .body_length = sizeof body - 1};
+    moon__record_seal(&record, v->hash);
+    moon_append append = {.run = v->id, .expected = v->seq, .records = &record, .n_records = 1};
+    moon_status status = ops->append(store, &append, 1, error);
     if (!status) status = append.status;
     if (status == MOON_ECONFLICT)
         return moon_error_set(error, MOON_EBUSY, "run %.40s was taken up by another process just now", v->id);
-    v->seq += v->n_records;
+    v->seq++;
+    memcpy(v->hash, record.hash, MOON_HASH_SIZE);
     return status;
 }
 
@@ -170,8 +78,6 @@ static moon_status pay(void *ctx, const moon_store_ops *ops, moon_store *store, 
     if (status) return status;
     status = ops->read(store, v->id, 1, 0, on_record, v, error);
     if (!status && v->status) status = moon_error_set(error, v->status, "no memory for the journal");
-    if (!status) status = ops->inbox(store, v->id, on_item, v, error);
-    if (!status && v->status) status = moon_error_set(error, v->status, "what was posted to the run cannot be read");
     if (!status) status = claim(v, ops, store, error);
     if (status) ops->release(store, v->id);
     return status;
@@ -262,8 +168,5 @@ moon_status moon_run_resume(moon_run **out, moon_runtime *rt, const char *id, co
     if (!status) status = begin(out, rt, &v, options, error);
     if (status && claimed) moon__keeper_release(rt->keeper, id);
     moon__replay_free(v.replay);
-    for (size_t i = 0; i < v.n_items; i++) moon__json_free(v.notes[i]);
-    for (size_t i = 0; i < v.n_records; i++) free((char *)v.records[i].body);
-    free(v.records);
     return status;
 }

@@ -71,13 +71,17 @@ void moon__run_show(moon_run *run, const moon__recorded *was) {
     if (journal->sink) journal->sink(journal->ctx, &event);
 }
 
-void moon__run_diverged(moon_run *run, const char *was, const char *now) {
-    char text[1200];
+static void explain_divergence(char text[1200], const moon_run *run, const char *was, const char *now) {
     snprintf(
-        text, sizeof text,
+        text, 1200,
         "the script has changed: at %s%s the journal has %.400s, and now it is %.400s; mend the script, or fork the "
         "run",
         *run->path ? "path " : "the top", run->path, was, now);
+}
+
+void moon__run_diverged(moon_run *run, const char *was, const char *now) {
+    char text[1200];
+    explain_divergence(text, run, was, now);
     moon__run_stop(run->tree->root, MOON_STOP_CHANGED, text);
 }
 
@@ -128,7 +132,6 @@ static void tell_finished(moon_run *run) {
     if (run->result.error) moon__jw_str(&w, "error", run->result.error, SIZE_MAX);
     moon__usage_write(&w, "usage", &run->usage);
     moon__jw_int(&w, "wall_ms", run->result.wall_ms);
-    if (run->cut_off) moon__jw_bool(&w, "resumable", true);
     moon__jw_end(&w);
     moon__run_event(run, MOON_EVENT_RUN_FINISHED, "", &body);
     moon__buf_fini(&body);
@@ -222,7 +225,6 @@ static void complete(moon_run *run) {
     moon__tree *tree = run->tree;
     run->result.usage = run->usage;
     run->result.wall_ms = (moon__loop_now(run->runtime->loop) - run->started_us) / 1000;
-    run->cut_off = run->parent ? run->stopping && tree->root->stopping : moon_stop_resumable(run->result.stop);
     tell_finished(run);
     if (run->parent || !tree->kept) {
         over(run);
@@ -236,7 +238,9 @@ static void complete(moon_run *run) {
 static void after(void *ctx) {
     moon_run *run = ctx, *parent = run->parent;
     if (run->on_done) run->on_done(run->on_done_ctx, run);
+    moon__run_busy(run, -1);
     if (parent && --parent->children == 0 && parent->ended) complete(parent);
+    if (!parent) moon__waiting_end(run);
     moon_run_unref(run);
 }
 
@@ -252,11 +256,13 @@ static void stop_children(moon_run *run, moon_stop why) {
 static void check_all_used(moon_run *run, moon_stop *stop, const char **error) {
     const moon__recorded *left = run->tree->replay ? moon__replay_left(run->tree->replay, run->path) : NULL;
     if (!left) return;
-    char was[200];
+    char was[200], text[1200];
     snprintf(was, sizeof was, "%s %s of path \"%.80s\"", moon_event_type_text(left->type), left->key, left->path);
-    moon__run_diverged(run, was, "the end of the run");
+    explain_divergence(text, run, was, "the end of the run");
+    free(run->stop_text);
     *stop = MOON_STOP_CHANGED;
-    *error = run->tree->root->stop_text;
+    *error = run->stop_text = moon__strdup(text);
+    moon__run_stop(run->tree->root, MOON_STOP_CHANGED, text); /* if this is a child */
 }
 
 void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t length, const char *error) {
@@ -332,6 +338,7 @@ moon_status moon__run_begin(moon_run *run, moon_error *error) {
     if (status) return moon__run_discard(run, status);
     link_run(run);
     if (run->parent) run->parent->children++;
+    moon__run_busy(run, 1);
     if (start_deadline(run)) moon__run_stop(run, MOON_STOP_FAILED, "no memory for the time limit");
     if (!run->parent) moon__kept_created(run);
     tell_created(run);
@@ -344,6 +351,7 @@ moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_
     if (!run->tree) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     moon__tree *tree = run->tree;
     tree->root = run;
+    moon__waiting_init(run);
     moon__journal_init(&tree->journal, &run->runtime->clock, &run->runtime->random);
     tree->created_us = run->runtime->clock.wall_us(run->runtime->clock.ctx);
     tree->seed = moon__random_u64(&run->runtime->random) >> 11; /* as much as JSON can hold */
@@ -436,8 +444,16 @@ static moon_status end_as_recorded(moon_run *run, const moon_json *body, moon_er
     run->ended = run->stopping = true; /* nothing of it is to be stopped any more */
     link_run(run);
     run->parent->children++;
+    moon__run_busy(run, 1);
     over(run);
     return MOON_OK;
+}
+
+/* Did whoever started the child do something after it had ended? Then its end was taken for what it was. Else one that
+ * can go on (a limit, a provider that was away, the whole tree stopped) does. */
+static bool went_on(const moon_run *run, const moon__recorded *ended) {
+    const char *dot = strrchr(run->path, '.');
+    return moon__replay_last(run->tree->replay, run->path, dot ? (size_t)(dot - run->path) : 0) > ended->seq;
 }
 
 /* Begins a child, or takes it from the journal. */
@@ -448,10 +464,10 @@ static moon_status begin_child(moon_run *run, moon_error *error) {
         return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the script has changed"));
     if (!created || !ended) return moon__run_begin(run, error);
     moon_json *body = moon__run_recorded_body(run, ended);
-    bool cut_off = false;
     if (!body) return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the journal cannot be read"));
-    moon_json_bool(moon_json_get(body, "resumable"), &cut_off);
-    moon_status status = cut_off ? moon__run_begin(run, error) : end_as_recorded(run, body, error);
+    moon_stop stop = moon__stop_named(moon_json_str(moon_json_get(body, "stop_reason"), NULL));
+    bool taken = !moon_stop_resumable(stop) || went_on(run, ended);
+    moon_status status = taken ? end_as_recorded(run, body, error) : moon__run_begin(run, error);
     moon__json_free(body);
     return status;
 }
@@ -509,14 +525,25 @@ uint64_t moon__run_seed(const moon_run *run, const char *place) {
     return seed ? seed : 1;
 }
 
-moon_status moon_run_decide(moon_run *run, const char *call, bool allow, const char *why, moon_error *error) {
+static moon_status decide_one(moon_run *run, const char *call, bool allow, const char *why) {
     for (moon_run *r = run->runtime->runs; r; r = r->next) {
         if (r->tree != run->tree) continue;
         moon__calls *calls = moon__react_calls(r);
         if (!calls) calls = moon__single_calls(r);
         if (calls && moon__calls_decide(calls, call, allow, why, NULL) == MOON_OK) return MOON_OK;
     }
-    return moon_error_set(error, MOON_ENOTFOUND, "no call %s of this run waits for an answer", call);
+    return MOON_ENOTFOUND;
+}
+
+moon_status moon__run_decide_all(moon_run *root, bool allow, const char *why) {
+    moon_status status = MOON_OK;
+    for (unsigned left = root->tree->asked; left && !status; left--) status = decide_one(root, NULL, allow, why);
+    return MOON_OK;
+}
+
+moon_status moon_run_decide(moon_run *run, const char *call, bool allow, const char *why, moon_error *error) {
+    if (call && decide_one(run, call, allow, why) == MOON_OK) return MOON_OK;
+    return moon_error_set(error, MOON_ENOTFOUND, "no call %s of this run waits for an answer", call ? call : "");
 }
 
 /* ---- runnables ---- */

@@ -77,6 +77,10 @@ void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t le
 MOON_MUST_USE moon_status moon__run_child(moon_run **child, moon_run *parent, const char *place,
                                           moon_runnable *runnable, const char *input, size_t length,
                                           void (*done)(void *ctx, moon_run *child), void *ctx, moon_error *error);
+/* Something goes on in this run that leads on by itself (+1), or has ended or waits for a child (-1). When nothing does
+ * in the whole tree, only people, time or signals can: see waiting.c. A run that has begun counts as one until it
+ * waits. */
+void moon__run_busy(moon_run *run, int change);
 /* What random numbers at this place begin with, never 0: the same each time the run is driven. */
 uint64_t moon__run_seed(const moon_run *run, const char *place);
 /* The stop reason of a name; FAILED if there is none. */

@@ -29,6 +29,17 @@ struct moon_runtime {
     bool stepping;
 };
 
+/* Of a tree that waits for people (waiting.c). */
+typedef struct moon__waiting {
+    moon__defer idle;
+    moon__timer again;
+    moon__errand errand; /* reads the inbox */
+    bool reading, fresh; /* fresh: the inbox was read since the last change */
+    int64_t *items;      /* n_items, and what they say */
+    moon_json **notes;
+    size_t n_items;
+} moon__waiting;
+
 /* What one root run owns for its whole tree. */
 typedef struct moon__tree {
     moon_run *root;
@@ -39,8 +50,12 @@ typedef struct moon__tree {
     moon__durable told; /* the end waits for its event to be kept */
     char *preview;      /* the beginning of the input */
     moon_unknown unknown;
-    uint64_t seed;      /* of the scripts' random numbers */
-    int64_t created_us; /* wall clock */
+    uint64_t seed;       /* of the scripts' random numbers */
+    int64_t created_us;  /* wall clock */
+    unsigned busy;       /* what goes on in it and leads on by itself */
+    unsigned asked;      /* calls that wait for leave */
+    char asked_tool[64]; /* the last of them */
+    moon__waiting waiting;
     bool allow_all, can_ask;
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
     void *ctx;
@@ -69,7 +84,6 @@ struct moon_run {
     moon__timer deadline;
     moon__defer after;              /* brings the end to the loop */
     bool stopping, ended, finished; /* ended: finish was called; finished: so have all children, and it is kept */
-    bool cut_off;                   /* it ended because the whole tree was stopped: resumed, it goes on */
     moon_stop stop_why;             /* while stopping */
     char *stop_text;
     moon_result result;
@@ -181,7 +195,7 @@ MOON_MUST_USE moon_status moon__calls_begin(moon__calls *calls, const moon_tool_
 void moon__calls_cancel(moon__calls *calls);
 size_t moon__calls_count(const moon__calls *calls);
 moon__outcome moon__calls_outcome(const moon__calls *calls, size_t index);
-/* MOON_ENOTFOUND if no call of that id waits for an answer. */
+/* MOON_ENOTFOUND if no call of that id (NULL: none at all) waits for an answer. */
 moon_status moon__calls_decide(moon__calls *calls, const char *call, bool allow, const char *why, moon_error *error);
 
 /* The calls of a run that wait for decisions belong to its runnable: react.c and single.c answer with theirs. */
@@ -189,6 +203,15 @@ moon__calls *moon__react_calls(const moon_run *run);
 moon__calls *moon__single_calls(const moon_run *run);
 
 extern const moon_tool moon__plan_tool; /* plan.c */
+
+/* ---- waiting for people (waiting.c) ---- */
+
+void moon__waiting_init(moon_run *root);
+void moon__waiting_end(moon_run *root);
+/* Answers all calls of the tree that wait. */
+moon_status moon__run_decide_all(moon_run *root, bool allow, const char *why);
+/* A call waits for leave, or does no longer. */
+void moon__waiting_asked(moon_run *run, int change);
 
 /* ---- keeping runs (kept.c) ---- */
 

@@ -8,6 +8,7 @@ step=$1 dir=$2
 prefix=$dir/prefix
 export PKG_CONFIG_PATH=$prefix/$LIBDIR/pkgconfig
 export MOONLET=$prefix/bin/moonlet
+export MOONLET_JOURNAL=off HOME=$dir
 sanitize=${SANITIZE:+-fsanitize=$SANITIZE}
 strict=(-std=c17 -D_GNU_SOURCE -Wall -Wextra -Wpedantic -Werror)
 

@@ -131,6 +131,9 @@ enum {
 };
 enum {
     MOON_TOOL_BLOCKING = 1 << 0, /* start() runs on a worker thread and may block */
+    /* Whatever it does to the world, it does through runs that it starts: after a crash it is begun again, and finds
+     * what they did. So are tools of scripts. */
+    MOON_TOOL_REPLAYED = 1 << 1,
 };
 
 typedef struct moon_call moon_call;

@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: MIT
+"""Runs that are kept: resumed after a limit, a signal, kill -9; approved and denied from other processes."""
+import json
+import os
+import pathlib
+import signal
+import sqlite3
+import time
+import unittest
+
+import harness
+
+# A model that makes the calls of a list, one message each, and ends with all results in one line.
+COUNTING = """
+local function script(steps, last)
+  return moon.model.script(function(r)
+    local out = {}
+    for _, m in ipairs(r.messages) do if m.role == "tool" then out[#out + 1] = m.content:gsub("\\n", " ") end end
+    local step = steps[#out + 1]
+    if step then return { text = "step " .. #out, tool_calls = { step } } end
+    return (last or "") .. table.concat(out, "|")
+  end)
+end
+local function sh(command) return { name = "shell", arguments = { command = command } } end
+"""
+
+
+class Kept(harness.Case):
+    def setUp(self):
+        super().setUp()
+        self.journal = os.path.join(self.home, "state", "moonlet", "journal.db")
+
+    def runs(self, *args):
+        return json.loads(self.moonlet("runs", "--json", "--limit", "0", *args).out)
+
+    def last(self):
+        return self.runs()[0]
+
+    def events(self, run, *types):
+        lines = [json.loads(line) for line in self.moonlet("show", run, "--events").out.splitlines()]
+        return [e for e in lines if not types or e["type"] in types]
+
+    def shell_agent(self, *commands, name="probe", more=""):
+        steps = ", ".join(f"sh {json.dumps(c)}" for c in commands)
+        return self.agent(f"model = script({{ {steps} }}, 'end: '), {more}", name=name, tools='"shell", "file"', body=COUNTING)
+
+    def read(self, name):
+        path = pathlib.Path(self.work, name)
+        return path.read_text() if path.exists() else ""
+
+
+class Resume(Kept):
+    def test_a_run_goes_on_after_a_limit_with_a_larger_one(self):
+        script = self.shell_agent(*[f"echo {n} >> log; echo {n}" for n in range(4)])
+        whole = self.moonlet("run", script, "go", "--yes", "--journal", "off")
+        os.unlink(os.path.join(self.work, "log"))
+        done = self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")
+        self.assertEqual(done.code, 3, done)
+        run = self.last()
+        self.assertIn(f"moonlet resume {run['run']}", done.err)
+        self.assertEqual((run["state"], run["resumable"], run["steps"]), ("limit_steps", True, 2))
+        self.assertEqual(self.moonlet("resume", "--yes").code, 3)  # the limit that it was started with holds
+        self.assertEqual(self.moonlet("resume", run["run"][:12], "--yes", "--limit", "steps=3").code, 3)
+        done = self.moonlet("resume", run["run"], "--yes", "--limit", "steps=10")
+        self.assertEqual((done.code, done.out), (0, whole.out), done)
+        self.assertEqual(self.read("log"), "0\n1\n2\n3\n")
+        self.assertEqual(self.last()["state"], "done")
+
+    def test_a_finished_run_is_not_resumed(self):
+        self.assertEqual(self.moonlet("run", self.shell_agent(), "go").code, 0)
+        done = self.moonlet("resume", self.last()["run"])
+        self.assertEqual(done.code, 2, done)
+        self.assertIn("is finished", done.err)
+        self.assertIn("no run", self.moonlet("resume").err)
+
+    def test_an_unknown_run_is_an_error(self):
+        self.moonlet("run", self.shell_agent(), "go")
+        for command in (["resume", "zzz"], ["show", "zzz"], ["approve", "zzz"], ["deny", "zzz"]):
+            done = self.moonlet(*command)
+            self.assertEqual(done.code, 2, done)
+            self.assertIn('no run\'s id begins with "zzz"', done.err)
+
+    def test_the_workspace_is_the_runs_own(self):
+        script = self.shell_agent("pwd", "pwd")
+        self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9", cwd=self.home)
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(done.out.count(os.path.realpath(self.work)), 2, done)
+
+    def test_a_journal_can_be_turned_off_and_placed(self):
+        script = self.shell_agent()
+        self.moonlet("run", script, "go", "--journal", "off")
+        self.moonlet("run", script, "go", env=dict(self.env, MOONLET_JOURNAL="off"))
+        self.assertEqual(self.runs(), [])
+        self.moonlet("run", script, "go", "--journal", "here.db")
+        self.assertEqual(len(self.runs("--journal", "here.db")), 1)
+        os.mkdir(os.path.join(self.work, ".moonlet"))
+        self.moonlet("run", script, "go")
+        self.assertTrue(os.path.exists(os.path.join(self.work, ".moonlet", "journal.db")))
+        self.assertEqual(os.stat(os.path.join(self.work, ".moonlet", "journal.db")).st_mode & 0o777, 0o600)
+
+    def test_a_journal_that_cannot_be_opened_is_an_error_before_the_run(self):
+        script = self.shell_agent("touch ran")
+        pathlib.Path(self.work, "text").write_text("no database, but long enough to be taken for one\n" * 50)
+        for place in ("text", "/proc/nowhere/journal.db", "."):
+            done = self.moonlet("run", script, "go", "--yes", "--journal", place)
+            self.assertNotEqual(done.code, 0, done)
+            self.assertIn("journal", done.err)
+            self.assertFalse(os.path.exists(os.path.join(self.work, "ran")))
+
+    def test_damage_is_found_and_nothing_is_done(self):
+        script = self.shell_agent("echo 1 >> log", "echo 2 >> log")
+        self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")
+        with sqlite3.connect(self.journal) as db:
+            db.execute("UPDATE records SET body = replace(body, 'exit 0', 'exit 1')")
+        before = self.read("log")
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("damaged", done.err)
+        self.assertEqual(self.read("log"), before)
+        done = self.moonlet("runs", "--check")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("does not fit its hash", done.err)
+
+    def test_a_record_that_is_gone_is_found(self):
+        self.moonlet("run", self.shell_agent("echo 1"), "go", "--yes", "--limit", "steps=1")
+        with sqlite3.connect(self.journal) as db:
+            db.execute("DELETE FROM records WHERE seq = 3")
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("record 3 is missing", done.err)
+
+    def test_a_plan_stands_after_a_resume(self):
+        plan = '{ name = "plan", arguments = { items = { { text = "a", state = "doing" } } } }'
+        script = self.agent(f"plan = true, model = script({{ {plan}, sh 'echo 1', sh 'echo 2' }})", tools='"shell"', body=COUNTING)
+        self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9")
+        self.assertEqual(done.code, 0, done)
+        self.assertNotIn("write your plan first", done.out)
+        self.assertEqual(len(self.events(self.last()["run"], "plan.updated")), 1)
+
+    def test_functions_agents_and_logs_are_replayed(self):
+        script = self.file("f.lua", COUNTING.join(['local moon = require "moonlet"\n', """
+            local function worker(name) return moon.agent { name = name, tools = { "shell" },
+              model = script({ sh("echo " .. name .. " >> log; echo " .. name) }, name .. ": ") } end
+            return function(input, ctx)
+              local r = {}
+              moon.log.info("begin")
+              r[1] = math.random(1000000)
+              local x = assert(worker("a"):run(input))
+              for k in pairs({ zeta = 1, alpha = 1, mid = 1, [3] = 1 }) do r[#r + 1] = k end
+              r[#r + 1] = math.random(1000000)
+              r[#r + 1] = assert(worker("b"):run(x))
+              return table.concat(r, " ")
+            end
+        """]))
+        done = self.moonlet("run", script, "go", "--yes", "--limit", "steps=3", "--output", "stream-json")
+        self.assertEqual(done.code, 3, done)
+        run = self.last()["run"]
+        first = self.moonlet("resume", "--yes", "--limit", "steps=9")
+        self.assertEqual(first.code, 0, first)
+        self.assertRegex(first.out, r"^\d+ 3 alpha mid zeta \d+ b: b")
+        self.assertEqual(self.read("log"), "a\nb\n")
+        self.assertEqual(len(self.events(run, "log")), 1)
+
+    def test_a_changed_script_stops_with_both_operations(self):
+        def write(first, second):
+            return self.file("f.lua", COUNTING.join(['local moon = require "moonlet"\n', f"""
+                local function worker(name) return moon.agent {{ name = name, tools = {{ "shell" }},
+                  model = script({{ sh("echo " .. name .. " >> log") }}) }} end
+                return function(input)
+                  {first}
+                  return assert(worker("b"):run({second}))
+                end
+            """]))
+        script = write('assert(worker("a"):run(input))', "input")
+        self.moonlet("run", script, "go", "--yes", "--limit", "steps=3")
+        self.assertEqual(self.read("log"), "a\nb\n")
+        for first, second, words in (
+                ('assert(worker("c"):run(input))', "input", ["a run of a", "one of c"]),
+                ('assert(worker("a"):run("else"))', "input", ['"go"', '"else"']),
+                ("", "input", ["a run of a", "one of b"]),
+                ('do return "early" end', "input", ["run.created", "the end of the run"])):
+            with self.subTest(first):
+                write(first, second)
+                done = self.moonlet("resume", "--yes", "--limit", "steps=9")
+                self.assertEqual(done.code, 2, done)
+                self.assertIn("the script has changed", done.err)
+                for word in words:
+                    self.assertIn(word, done.err)
+                self.assertEqual(self.read("log"), "a\nb\n")
+        write('local unused = 1; assert(worker("a"):run(input))', "input")  # a change that does not matter
+        self.assertEqual(self.moonlet("resume", "--yes", "--limit", "steps=9").code, 0)
+
+    def test_changed_instructions_are_another_conversation(self):
+        script = self.shell_agent("echo 1", "echo 2")
+        self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")
+        self.shell_agent("echo 1", "echo 2", more='instructions = "Something else."')
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9")
+        self.assertEqual(done.code, 2, done)
+        self.assertIn("instructions, tools or messages differ", done.err)
+
+
+class Signals(Kept):
+    def wait_for(self, name):
+        deadline = time.monotonic() + harness.PATIENCE
+        path = os.path.join(self.work, name)
+        while not os.path.exists(path):
+            self.assertLess(time.monotonic(), deadline, f"{name} never came")
+            time.sleep(0.01)
+
+    def killed(self, command, *before):
+        """A run that was killed while this command ran."""
+        script = self.shell_agent(*before, f"{command}; touch here; sleep 600")
+        process = self.start("run", script, "go", "--yes")
+        self.wait_for("here")
+        # The tool's process group is its own: it is ended too, as a machine's reset would.
+        children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        process.wait()
+        for child in children:
+            try:
+                os.killpg(int(child), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        run = self.last()
+        self.assertEqual((run["state"], run["resumable"]), ("died", True))
+        return run["run"]
+
+    def test_ctrl_c_and_on(self):
+        script = self.shell_agent("echo 1 >> log; echo one", "touch here; sleep 600", "echo 3 >> log; echo three")
+        process = self.start("run", script, "go", "--yes")
+        self.wait_for("here")
+        process.send_signal(signal.SIGINT)
+        done = self.finish(process)
+        self.assertEqual(done.code, 130, done)
+        self.assertEqual(self.last()["state"], "interrupted")
+        done = self.moonlet("resume", "--yes")
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("three", done.out)
+        self.assertEqual(self.read("log"), "1\n3\n")  # the call that was ended has its result, and is not made again
+
+    def test_a_call_of_unknown_outcome_waits_by_default(self):
+        run = self.killed("echo x >> log", "echo 1 >> log")
+        done = self.moonlet("resume", "--yes")
+        self.assertEqual(done.code, 4, done)
+        self.assertEqual(self.read("log"), "1\nx\n")
+        asked = self.events(run, "approval.asked")
+        self.assertEqual([(e["body"]["call"], e["body"].get("unknown")) for e in asked], [("c2", True)])
+        self.moonlet("deny", run)
+        done = self.moonlet("resume", "--yes")
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("outcome is unknown", done.out)
+        self.assertEqual(self.read("log"), "1\nx\n")
+
+    def test_a_call_of_unknown_outcome_can_be_told(self):
+        self.killed("echo x >> log")
+        done = self.moonlet("resume", "--yes", "--unknown", "tell")
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("outcome is unknown", done.out)
+        self.assertEqual(self.read("log"), "x\n")
+
+    def test_a_call_of_unknown_outcome_can_be_retried_or_fail(self):
+        run = self.killed("echo x >> log; [ -e here ] && exit")
+        done = self.moonlet("resume", "--yes", "--unknown", "fail")
+        self.assertEqual(done.code, 4, done)
+        self.assertEqual(self.read("log"), "x\n")
+        self.assertEqual(self.moonlet("resume", run, "--yes", "--unknown", "retry").code, 0)
+        self.assertEqual(self.read("log"), "x\nx\n")
+
+    def test_reading_calls_are_made_again(self):
+        script = self.agent("model = script({ { name = 'slow', arguments = {} } })", tools="slow", body=COUNTING + """
+            local slow = moon.tool { name = "slow", description = "waits", params = {}, effects = { read_only = true },
+              call = function() return assert(moon.agent { name = "inner", tools = { "shell" },
+                model = script { sh "echo in >> log; echo inner" , sh "touch here; sleep 600" } }:run "x") end }
+        """)
+        process = self.start("run", script, "go", "--yes")
+        self.wait_for("here")
+        process.send_signal(signal.SIGINT)
+        self.assertEqual(self.finish(process).code, 130)
+        done = self.moonlet("resume", "--yes")
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(self.read("log"), "in\n")
+
+    def test_two_processes_do_not_drive_one_run(self):
+        script = self.shell_agent("touch here; while [ ! -e go ]; do sleep 0.05; done", "echo 2 >> log")
+        process = self.start("run", script, "go", "--yes")
+        self.wait_for("here")
+        run = self.last()
+        self.assertEqual((run["state"], run["resumable"]), ("running", False))
+        done = self.moonlet("resume", run["run"], "--yes")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("driven by another process", done.err)
+        pathlib.Path(self.work, "go").touch()
+        self.assertEqual(self.finish(process).code, 0)
+        self.assertEqual(self.read("log"), "2\n")
+
+    def test_a_driver_that_was_overtaken_stops(self):
+        script = self.shell_agent("touch here; while [ ! -e go ]; do sleep 0.05; done", "echo 2 >> log")
+        process = self.start("run", script, "go", "--yes")
+        self.wait_for("here")
+        with sqlite3.connect(self.journal) as db:  # as somebody on another machine would
+            db.execute("INSERT INTO records(run, seq, type, time_us, path, key, hash, body) "
+                       "SELECT run, max(seq) + 1, 14, 0, '', '', zeroblob(32), '{}' FROM records")
+        pathlib.Path(self.work, "go").touch()
+        done = self.finish(process)
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("taken this run over", done.err)
+        self.assertEqual(self.read("log"), "")
+
+
+class Approval(Kept):
+    def waiting(self, *commands):
+        done = self.moonlet("run", self.shell_agent(*commands), "go")
+        self.assertEqual(done.code, 4, done)
+        run = self.last()
+        self.assertEqual(run["state"], "waiting")
+        self.assertIn(run["run"], done.err)
+        return run["run"]
+
+    def test_a_yes_holds_for_one_call(self):
+        run = self.waiting("echo 1 >> log", "echo 2 >> log")
+        self.assertEqual(self.read("log"), "")
+        self.assertEqual(self.moonlet("resume", run).code, 4)
+        self.assertEqual(self.moonlet("approve", run).code, 0)
+        self.assertEqual(self.moonlet("resume", run).code, 4)
+        self.assertEqual(self.read("log"), "1\n")
+        self.assertEqual(self.moonlet("approve", run, "c2").code, 0)
+        self.assertEqual(self.moonlet("resume", run).code, 0)
+        self.assertEqual(self.read("log"), "1\n2\n")
+        given = self.events(run, "approval.given")
+        self.assertEqual([(e["body"]["call"], e["body"]["allow"]) for e in given], [("c1", True), ("c2", True)])
+
+    def test_a_no_is_told_to_the_model_with_its_reason(self):
+        run = self.waiting("echo 1 >> log")
+        self.moonlet("deny", run, "--why", "not on a Friday")
+        done = self.moonlet("resume", run)
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("not on a Friday", done.out)
+        self.assertEqual(self.read("log"), "")
+
+    def test_several_at_once_in_parallel_and_nested_runs_partly_decided(self):
+        script = self.agent("""model = moon.model.script(function(r)
+              local out = {} for _, m in ipairs(r.messages) do if m.role == "tool" then out[#out + 1] = m.content end end
+              if #out > 0 then return table.concat(out, "+") end
+              return { tool_calls = { { name = "one", arguments = {} }, { name = "two", arguments = {} } } } end)""",
+            tools="one, two", body=COUNTING + """
+            local function tool(name, ...)
+              local calls = {}
+              for i, c in ipairs { ... } do calls[i] = sh(c) end
+              local agent = moon.agent { name = name .. "r", tools = { "shell" }, model = moon.model.script(function(r)
+                if r.messages[#r.messages].role == "tool" then return name .. " ended" end
+                return { tool_calls = calls } end) }
+              return moon.tool { name = name, description = "runs an agent", params = {}, effects = { read_only = true },
+                call = function() return agent:run "x" end }
+            end
+            local one, two = tool("one", "echo a1 >> log", "echo a2 >> log"), tool("two", "echo b1 >> log")
+            """)
+        done = self.moonlet("run", script, "go")
+        self.assertEqual(done.code, 4, done)
+        self.assertIn("3 calls wait", done.err)
+        run = self.last()["run"]
+        self.assertEqual(sorted(e["body"]["call"] for e in self.events(run, "approval.asked")),
+                         ["c1.1.c1", "c1.1.c2", "c2.1.c1"])
+        self.moonlet("approve", run, "c2.1.c1")
+        self.moonlet("deny", run, "c1.1.c2")
+        self.assertEqual(self.moonlet("resume", run).code, 4)
+        self.assertEqual(self.read("log"), "b1\n")
+        self.moonlet("approve", run)
+        done = self.moonlet("resume", run)
+        self.assertEqual((done.code, done.out), (0, "one ended+two ended\n"), done)
+        self.assertEqual(self.read("log"), "b1\na1\n")
+
+    def test_a_question_is_asked_once_in_the_journal(self):
+        run = self.waiting("echo 1 >> log")
+        for _ in range(3):
+            self.moonlet("resume", run)
+        self.assertEqual(len(self.events(run, "approval.asked")), 1)
+
+
+if __name__ == "__main__":
+    unittest.main()
