@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Kills a run at every moment there is, resumes it, and looks at what it did to the world.
+
+    kill.py DRIVER [--every N] [--random N] [--seed S]
+
+After every kill and resume: the final text is the one of a run that was not killed; each effect was made exactly once,
+or its outcome was reported as unknown (the kill fell between the intent and the result) and it was made at most once.
+Then the controls, which have to be caught: calls of unknown outcome made again blindly, and a store that does not check
+the sequence."""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+EFFECTS = [f"e{n}" for n in range(1, 13)]
+TEXT = "first ended; left ended, right ended, nested: deep ended; last ended\n"
+
+
+class World:
+    """A workspace with a journal."""
+
+    def __init__(self, driver, root):
+        self.driver, self.dir = driver, tempfile.mkdtemp(dir=root)
+        self.env = dict(os.environ, HOME=self.dir, MOONLET_JOURNAL="off")
+
+    def start(self, *args):
+        return subprocess.Popen([self.driver, args[0], "journal.db", HERE / "sweep.lua", *args[1:]], cwd=self.dir, env=self.env,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def run(self, *args):
+        process = self.start(*args)
+        out, err = process.communicate(timeout=120)
+        return process.returncode, out.decode(), err.decode()
+
+    def log(self):
+        path = pathlib.Path(self.dir, "log")
+        return collections.Counter(path.read_text().split()) if path.exists() else collections.Counter()
+
+    def exists(self):
+        """Did the run's first record become durable? Before that, nothing was promised, and nothing done."""
+        try:
+            with sqlite3.connect(f"file:{self.dir}/journal.db?mode=ro", uri=True) as db:
+                return db.execute("SELECT count(*) FROM runs").fetchone()[0] > 0
+        except sqlite3.Error:
+            return False
+
+    def unknown(self):
+        """Effects whose outcome the journal gives as unknown."""
+        found = set()
+        with sqlite3.connect(f"file:{self.dir}/journal.db?mode=ro", uri=True) as db:
+            rows = db.execute("SELECT r.type, r.path, r.key, coalesce(r.body, b.bytes) FROM records r LEFT JOIN blobs b ON b.hash = r.blob")
+            bodies = [(path, key, json.loads(body)) for _, path, key, body in rows]
+        names = {(path, key): body["arguments"]["name"] for path, key, body in bodies
+                 if body.get("tool") == "effect" and "name" in body.get("arguments", {})}
+        for path, key, body in bodies:
+            if body.get("unknown") and (path, key) in names:
+                found.add(names[path, key])
+        return found
+
+
+class Sweep:
+    def __init__(self, driver, root, seed):
+        self.driver, self.root, self.random = driver, root, random.Random(seed)
+        self.kills = self.resumes = self.unknown = 0
+        self.wrong = []
+
+    def settle(self, world, label, *resume):
+        """Resumes until it is done, then checks."""
+        if not world.exists():
+            if world.log():
+                self.wrong.append(f"{label}: something was done before the run existed: {dict(world.log())}")
+            return
+        for _ in range(4):
+            code, out, err = world.run("resume", *resume)
+            self.resumes += 1
+            if code == 0 or "is finished" in err:
+                break
+        else:
+            self.wrong.append(f"{label}: could not be resumed: {code} {err.strip()}")
+            return
+        unknown, log = world.unknown(), world.log()
+        self.unknown += len(unknown)
+        if "is finished" not in err and out != TEXT:
+            self.wrong.append(f"{label}: ended with {out!r}")
+        for effect in EFFECTS:
+            allowed = (0, 1) if effect in unknown else (1,)
+            if log[effect] not in allowed:
+                self.wrong.append(f"{label}: {effect} was made {log[effect]} times{' (unknown)' if effect in unknown else ''}")
+
+    def killed(self, label, *args):
+        world = World(self.driver, self.root)
+        code, _, err = world.run("start", *args)
+        if code == -signal.SIGKILL:
+            self.kills += 1
+            self.settle(world, label)
+        elif code != 0:
+            self.wrong.append(f"{label}: {code} {err.strip()}")
+        return code == -signal.SIGKILL
+
+    def twice(self, label, first, second):
+        """The process that resumes is killed too."""
+        world = World(self.driver, self.root)
+        self.kills += world.run("start", "--kill-append", f"{first}:after")[0] == -signal.SIGKILL
+        if world.exists():
+            self.kills += world.run("resume", "--kill-append", f"{second}:before")[0] == -signal.SIGKILL
+        self.settle(world, label)
+
+    def at_random(self, label, longest):
+        world = World(self.driver, self.root)
+        process = world.start("start")
+        time.sleep(self.random.uniform(0, longest))
+        process.kill()
+        process.communicate()
+        self.kills += process.returncode == -signal.SIGKILL
+        self.settle(world, label)
+
+    def every(self, appends, stride):
+        for n in range(1 + self.random.randrange(stride), appends + 1, stride):
+            for when in ("before", "after"):
+                self.killed(f"append {n} {when}", "--kill-append", f"{n}:{when}")
+        for n in range(1, len(EFFECTS) + 1):
+            for when in ("before", "after"):
+                if stride == 1 or self.random.randrange(stride) == 0:
+                    self.killed(f"effect {n} {when}", "--kill-effect", f"{n}:{when}")
+
+
+def duplicates(world):
+    return [e for e, n in world.log().items() if n > 1]
+
+
+def control_retry(sweep):
+    """Blindly made again: an effect whose result was lost happens twice."""
+    world = World(sweep.driver, sweep.root)
+    world.run("start", "--kill-effect", "4:after")
+    world.run("resume", "--unknown", "retry")
+    return duplicates(world)
+
+
+def two_drivers(sweep, *options):
+    """One process is overtaken by another while it is in an effect, and then goes on."""
+    world = World(sweep.driver, sweep.root)
+    process = world.start("start", "--hold", "4", *options)
+    deadline = time.monotonic() + 60
+    while world.log()["e4"] == 0 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    code, out, err = world.run("resume", "--steal", *options)
+    pathlib.Path(world.dir, "go").touch()
+    process.communicate(timeout=120)
+    return duplicates(world), (code, out, err), process.returncode
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("driver")
+    parser.add_argument("--every", type=int, default=1, help="each N-th append only")
+    parser.add_argument("--random", type=int, default=0, help="kills at random moments besides")
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="moonlet-crash-") as root:
+        sweep = Sweep(os.path.abspath(args.driver), root, args.seed)
+        began = time.monotonic()
+        world = World(sweep.driver, root)
+        clock = time.monotonic()
+        code, out, err = world.run("start", "--count")
+        whole = time.monotonic() - clock
+        if code != 0 or out != TEXT or [world.log()[e] for e in EFFECTS] != [1] * len(EFFECTS):
+            sys.exit(f"a run that nobody kills: {code} {out!r} {err} {dict(world.log())}")
+        appends = int(re.search(r"appends (\d+)", err).group(1))
+        sweep.every(appends, args.every)
+        for i in range(args.random):
+            sweep.at_random(f"random {i}", whole * 1.1)
+        for i in range(args.random // 2):
+            first, second = sweep.random.randrange(1, appends), sweep.random.randrange(1, appends)
+            sweep.twice(f"append {first} and then {second}", first, second)
+        lost, (code, out, err), overtaken = two_drivers(sweep)
+        if lost or code != 0 or out != TEXT or overtaken == 0:
+            sweep.wrong.append(f"two drivers: made twice {lost}, the second {code} {out!r} {err}, the first {overtaken}")
+        caught = {"blind retry": control_retry(sweep), "no sequence check": two_drivers(sweep, "--no-sequence")[0]}
+        for name, made_twice in caught.items():
+            if not made_twice:
+                sweep.wrong.append(f"control {name}: nothing was made twice, so this test sees nothing")
+        print(f"seed {args.seed}: {sweep.kills} kills, {sweep.resumes} resumes, {sweep.unknown} unknown outcomes reported, "
+              f"{appends} appends a run, {time.monotonic() - began:.0f} s")
+        print("controls caught: " + ", ".join(f"{name} ({len(made)} made twice)" for name, made in caught.items()))
+        for line in sweep.wrong[:40]:
+            print("WRONG", line)
+        sys.exit(1 if sweep.wrong else 0)
+
+
+main()
