@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* moonlet approve, moonlet deny: answer for a run that waits, from any process, at any time. */
+/* moonlet approve, deny, signal: leave something for a run that waits, from any process, at any time. */
 #include "cli.h"
 #include "kept.h"
 #include "output.h"
@@ -19,16 +19,21 @@ static const moon__cli_option approve_options[] = {COMMON_OPTIONS};
 static const moon__cli_option deny_options[] = {{"why", 0, "TEXT", "a reason, for the model", OPT_WHY}, COMMON_OPTIONS};
 
 typedef struct request {
-    const char *run, *call, *journal, *cwd, *why;
-    bool allow;
+    const char *run, *what, *value, *journal, *cwd, *why; /* what: a call, or a signal's name */
+    bool allow, signal;
 } request;
 
-static int decide(const request *r, moon_runtime *runtime) {
+static moon_status leave(const request *r, moon_runtime *runtime, const char *run, moon_error *error) {
+    if (!r->signal) return moon_runtime_decide(runtime, run, r->what, r->allow, r->why, error);
+    return moon_runtime_signal(runtime, run, r->what, r->value ? r->value : "null", SIZE_MAX, error);
+}
+
+static int note(const request *r, moon_runtime *runtime) {
     moon__cli_found found = {.n = 0};
     moon_error error = {0};
     int code = moon__cli_kept_find(runtime, r->run, &found);
     if (code == MOON__EXIT_OK) {
-        moon_status status = moon_runtime_decide(runtime, found.id, r->call, r->allow, r->why, &error);
+        moon_status status = leave(r, runtime, found.id, &error);
         code = status == MOON_OK ? MOON__EXIT_OK : moon__cli_fail(&error);
     }
     if (code == MOON__EXIT_OK) {
@@ -43,17 +48,18 @@ static int decide(const request *r, moon_runtime *runtime) {
     return code;
 }
 
-static int decide_main(const moon__cli_command *self, int argc, char **argv) {
+static int main_of_all(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_args args;
-    request r = {.allow = self == &moon__cli_cmd_approve};
+    request r = {.allow = self == &moon__cli_cmd_approve, .signal = self == &moon__cli_cmd_signal};
     moon_runtime *runtime;
     moon__cli_args_init(&args, self->options, argc, argv);
     for (int id; (id = moon__cli_args_next(&args)) != MOON__ARG_END;) {
         if (id == MOON__ARG_WRONG) return moon__cli_usage(self, "%s", args.error);
         if (id == MOON__OPT_HELP) return moon__cli_help(self);
-        if (id == MOON__ARG_OPERAND && r.call) return moon__cli_usage(self, "one call at a time");
+        if (id == MOON__ARG_OPERAND && r.what && (r.value || !r.signal))
+            return moon__cli_usage(self, "\"%s\" is one operand too many", args.value);
         switch (id) {
-        case MOON__ARG_OPERAND: *(r.run ? &r.call : &r.run) = args.value; break;
+        case MOON__ARG_OPERAND: *(!r.run ? &r.run : !r.what ? &r.what : &r.value) = args.value; break;
         case OPT_JOURNAL: r.journal = args.value; break;
         case OPT_CWD: r.cwd = args.value; break;
         default: r.why = args.value; break;
@@ -61,9 +67,10 @@ static int decide_main(const moon__cli_command *self, int argc, char **argv) {
     }
     if (!r.run)
         return moon__cli_usage(self, "a run's id is needed; `moonlet runs --state waiting` lists those that wait");
+    if (r.signal && !r.what) return moon__cli_usage(self, "the name of the signal is needed");
     int code = moon__cli_kept_open(&runtime, r.journal, r.cwd);
     if (code != MOON__EXIT_OK) return code;
-    code = decide(&r, runtime);
+    code = note(&r, runtime);
     moon_runtime_free(runtime);
     return code;
 }
@@ -78,7 +85,7 @@ const moon__cli_command moon__cli_cmd_approve = {
         "for the call as it was shown, with those arguments, once.",
     .examples = "moonlet approve 1k1a && moonlet resume 1k1a\nmoonlet approve 1k1a 2.1.c3",
     .options = approve_options,
-    .main = decide_main,
+    .main = main_of_all,
 };
 
 const moon__cli_command moon__cli_cmd_deny = {
@@ -88,5 +95,17 @@ const moon__cli_command moon__cli_cmd_deny = {
     .about = "Leaves a no for the call CALL of a run, or for all that wait. The model is told, with the reason.",
     .examples = "moonlet deny 1k1a --why \"not on a Friday\"\nmoonlet deny 1k1a c3",
     .options = deny_options,
-    .main = decide_main,
+    .main = main_of_all,
+};
+
+const moon__cli_command moon__cli_cmd_signal = {
+    .name = "signal",
+    .operands = "RUN NAME [JSON] [OPTIONS]",
+    .summary = "give a run the signal that it waits for",
+    .about =
+        "Leaves a signal for a run: moon.wait(NAME) in its script gives the JSON value (null without one). A signal\n"
+        "that nothing waits for yet stays until something does.",
+    .examples = "moonlet signal 1k1a deployed '{\"version\":\"1.4.2\"}'\nmoonlet signal 1k1a go && moonlet resume 1k1a",
+    .options = approve_options,
+    .main = main_of_all,
 };

@@ -29,7 +29,7 @@ typedef struct moon__cli_session {
     const char *plugins[MOON__PLUGINS_MAX];
     size_t n_plugins;
     moon__cli_format format;
-    bool yes, quiet, verbose, no_colour;
+    bool yes, quiet, verbose, no_colour, park;
     bool result_is_json; /* the result's text is given parsed where it can be */
     bool tool_call;      /* one tool and no model: little progress, and its failure is its own text */
 
@@ -62,9 +62,12 @@ enum {
     MOON__SESSION_VERBOSE,
     MOON__SESSION_NO_COLOUR,
     MOON__SESSION_JOURNAL,
+    MOON__SESSION_PARK,
 };
 #define MOON__JOURNAL_OPTION                                                                                           \
-    { "journal", 0, "FILE", "where runs are kept, or \"off\" (default: see `moonlet doctor`)", MOON__SESSION_JOURNAL }
+    {"park", 0, NULL, "end (exit 4) when only time or a signal can lead on; `resume` goes on", MOON__SESSION_PARK}, {  \
+        "journal", 0, "FILE", "where runs are kept, or \"off\" (default: see `moonlet doctor`)", MOON__SESSION_JOURNAL \
+    }
 #define MOON__SESSION_OPTIONS                                                                                          \
     {"cwd", 'C', "DIR", "the directory that tools work in (default: the current one)", MOON__SESSION_CWD},             \
         {"cd", 0, "DIR", NULL, MOON__SESSION_CWD},                                                                     \

@@ -176,6 +176,10 @@ static bool passes(const char *variable) {
     return strncmp(variable, "LD_", 3) != 0 && strncmp(variable, "GCONV_PATH=", 11) != 0;
 }
 
+bool moon__env_is_secret(const char *name) {
+    return !passes(name);
+}
+
 const char **moon__proc_clean_env(void) {
     size_t n = 0, kept = 0;
     while (environ && environ[n]) n++;

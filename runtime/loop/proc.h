@@ -32,6 +32,8 @@ MOON_MUST_USE moon_status moon__proc_start(moon__proc **out, moon__loop *loop, c
 void moon__proc_stop(moon__proc *proc);
 /* Kills the group at once and waits for its leader; no done(). For the end of the host's own life. NULL is fine. */
 void moon__proc_free(moon__proc *proc);
+/* Does the name of a variable look like that of a secret? */
+bool moon__env_is_secret(const char *name);
 /* The host's environment without variables that look like secrets; malloc'd array of borrowed strings, free() it. */
 const char **moon__proc_clean_env(void);
 #endif

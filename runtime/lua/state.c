@@ -112,6 +112,7 @@ static int open_state(lua_State *L) {
     moon__api_tool(L);
     moon__api_agent(L);
     moon__api_model(L);
+    moon__api_time(L);
     lua_setfield(L, LUA_REGISTRYINDEX, "moon.module");
     moon__lib_require(L);
     guard_globals(L);

@@ -82,6 +82,7 @@ void moon__api_tool(lua_State *L);
 void moon__api_agent(lua_State *L);
 void moon__api_model(lua_State *L);
 void moon__api_ctx(lua_State *L);
+void moon__api_time(lua_State *L);
 
 /* As tostring() of a script: without addresses. Pushes. */
 const char *moon__lua_text(lua_State *L, int index);

@@ -61,7 +61,7 @@ struct moon__task {
     lua_State *through[MOON__TASK_DEPTH]; /* coroutines that the wait passes, innermost first */
     unsigned n_through;
     moon__random random;
-    unsigned children; /* runs it has started: their places */
+    unsigned children, values; /* runs it has started, and values it has got: their places */
     moon__task *next, *prev;
 };
 

@@ -74,7 +74,7 @@ void moon__kept_created(moon_run *root) {
 
 void moon__kept_finished(moon_run *root) {
     moon_stop stop = root->result.stop;
-    moon_run_state state = stop == MOON_STOP_APPROVAL ? MOON_RUN_WAITING : MOON_RUN_FINISHED;
+    moon_run_state state = stop == MOON_STOP_APPROVAL || stop == MOON_STOP_WAITING ? MOON_RUN_WAITING : MOON_RUN_FINISHED;
     tell(root, MOON_SIDE_UPDATE, state, moon_stop_text(stop));
 }
 
@@ -176,12 +176,37 @@ static moon_status post(void *ctx, const moon_store_ops *ops, moon_store *store,
     return ops->post(store, q->run, q->once, q->body, q->length, error);
 }
 
-moon_status moon_runtime_decide(moon_runtime *rt, const char *run, const char *call, bool allow, const char *why,
-                                moon_error *error) {
+static moon_status leave(moon_runtime *rt, const char *run, moon__buf *body, moon_error *error) {
     char once[MOON__ID_SIZE];
+    moon__id_new(once, &rt->random, rt->clock.wall_us(rt->clock.ctx));
+    moon_status status = body->status ? moon_error_set(error, body->status, "it is too long") : MOON_OK;
+    if (!status)
+        status = ask(rt, post, &(question){.run = run, .once = once, .body = body->p, .length = body->len}, error);
+    moon__buf_fini(body);
+    return status;
+}
+
+moon_status moon_runtime_signal(moon_runtime *rt, const char *run, const char *name, const char *json, size_t length,
+                                moon_error *error) {
     moon__buf body;
     moon__jw w;
-    moon__id_new(once, &rt->random, rt->clock.wall_us(rt->clock.ctx));
+    if (length == SIZE_MAX) length = strlen(json);
+    moon_status status = moon__json_check(json, length, error);
+    if (status) return status;
+    moon__buf_init(&body, 64 << 20);
+    moon__jw_init(&w, &body);
+    moon__jw_object(&w, NULL);
+    moon__jw_str(&w, "kind", "signal", SIZE_MAX);
+    moon__jw_str(&w, "name", name, SIZE_MAX);
+    moon__jw_raw(&w, "value", json, length);
+    moon__jw_end(&w);
+    return leave(rt, run, &body, error);
+}
+
+moon_status moon_runtime_decide(moon_runtime *rt, const char *run, const char *call, bool allow, const char *why,
+                                moon_error *error) {
+    moon__buf body;
+    moon__jw w;
     moon__buf_init(&body, 1 << 20);
     moon__jw_init(&w, &body);
     moon__jw_object(&w, NULL);
@@ -190,9 +215,5 @@ moon_status moon_runtime_decide(moon_runtime *rt, const char *run, const char *c
     moon__jw_bool(&w, "allow", allow);
     if (why) moon__jw_str(&w, "why", why, SIZE_MAX);
     moon__jw_end(&w);
-    moon_status status = body.status ? moon_error_set(error, body.status, "the reason is too long") : MOON_OK;
-    if (!status)
-        status = ask(rt, post, &(question){.run = run, .once = once, .body = body.p, .length = body.len}, error);
-    moon__buf_fini(&body);
-    return status;
+    return leave(rt, run, &body, error);
 }

@@ -359,6 +359,7 @@ moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_
     tree->unknown = options->unknown;
     tree->allow_all = options->allow_all;
     tree->can_ask = options->can_ask;
+    tree->park = options->park;
     tree->on_event = options->on_event;
     tree->ctx = options->ctx;
     tree->journal.live = options->deltas;

@@ -6,6 +6,7 @@
 #include "json.h"
 #include "keeper.h"
 #include "replay.h"
+#include "outside.h"
 #include "run.h"
 
 struct moon_runtime {
@@ -34,6 +35,7 @@ typedef struct moon__waiting {
     moon__defer idle;
     moon__timer again;
     moon__errand errand; /* reads the inbox */
+    moon__pause *pauses; /* sleeps and waits for signals */
     bool reading, fresh; /* fresh: the inbox was read since the last change */
     int64_t *items;      /* n_items, and what they say */
     moon_json **notes;
@@ -56,7 +58,7 @@ typedef struct moon__tree {
     unsigned asked;      /* calls that wait for leave */
     char asked_tool[64]; /* the last of them */
     moon__waiting waiting;
-    bool allow_all, can_ask;
+    bool allow_all, can_ask, park;
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
     void *ctx;
 } moon__tree;
@@ -208,6 +210,10 @@ extern const moon_tool moon__plan_tool; /* plan.c */
 
 void moon__waiting_init(moon_run *root);
 void moon__waiting_end(moon_run *root);
+/* There is something else to wait for. */
+void moon__waiting_changed(moon_run *run);
+/* Gives a signal to the pause that has waited longest for it; false: none does. */
+bool moon__pause_signal(moon_run *root, const char *name, const moon_json *value);
 /* Answers all calls of the tree that wait. */
 moon_status moon__run_decide_all(moon_run *root, bool allow, const char *why);
 /* A call waits for leave, or does no longer. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A tree of runs that can go on only when somebody says so.
+ * A tree of runs that can go on only when somebody says so, or when its time has come.
  *
  * As long as anything leads on by itself (an answer on its way, a tool that runs, another branch), nothing is decided
  * here. When nothing does, and calls wait for leave, the inbox is read: answers may lie there since before the run was
@@ -19,6 +19,7 @@
 enum { LOOK_EVERY_US = 300000, ITEMS_MAX = 1024 };
 
 static void idle(void *ctx);
+static void look_again(moon_run *root);
 
 static bool over(const moon_run *root) {
     return root->stopping || root->ended;
@@ -65,6 +66,11 @@ static void decide(moon_run *root, const moon_json *note) {
     (void)status;
 }
 
+static bool signal(moon_run *root, const moon_json *note) {
+    const char *name = moon_json_str(moon_json_get(note, "name"), NULL);
+    return name && moon__pause_signal(root, name, moon_json_get(note, "value"));
+}
+
 static void on_inbox(void *ctx, moon_status status, const moon_error *error) {
     moon_run *root = ctx;
     moon__tree *tree = root->tree;
@@ -72,13 +78,17 @@ static void on_inbox(void *ctx, moon_status status, const moon_error *error) {
     w->reading = false;
     for (size_t i = 0; !status && i < w->n_items && !over(root); i++) {
         const char *kind = moon_json_str(moon_json_get(w->notes[i], "kind"), NULL);
+        if (kind && !strcmp(kind, "signal") && !signal(root, w->notes[i])) continue; /* it stays for who waits later */
         moon__journal_side(&tree->journal, &(moon_side){.kind = MOON_SIDE_TAKE, .item = w->items[i]});
         if (kind && !strcmp(kind, "decision")) decide(root, w->notes[i]);
     }
     free_notes(w);
     if (status && !over(root)) moon__run_stop(root, MOON_STOP_JOURNAL, error->text);
     w->fresh = true;
-    if (!over(root)) idle(root);
+    if (!over(root)) {
+        look_again(root);
+        idle(root);
+    }
     moon_run_unref(root);
 }
 
@@ -95,9 +105,24 @@ static void look(moon_run *root) {
     moon_run_unref(root);
 }
 
+static bool listens(const moon_run *root) {
+    const moon__tree *tree = root->tree;
+    if (tree->asked && tree->can_ask) return true;
+    for (const moon__pause *p = tree->waiting.pauses; p; p = p->next)
+        if (*p->name) return true;
+    return false;
+}
+
+static void look_again(moon_run *root) {
+    moon__waiting *w = &root->tree->waiting;
+    if (!root->tree->kept || !listens(root)) return;
+    if (moon__timer_start(root->runtime->loop, &w->again, LOOK_EVERY_US))
+        moon__run_stop(root, MOON_STOP_FAILED, "no memory for a timer");
+}
+
 static void on_time(void *ctx) {
     moon_run *root = ctx;
-    if (root->tree->asked && !over(root)) look(root);
+    if (!over(root) && listens(root)) look(root);
 }
 
 /* ---- parking ---- */
@@ -105,24 +130,31 @@ static void on_time(void *ctx) {
 static void park(moon_run *root) {
     moon__tree *tree = root->tree;
     char text[200];
-    if (tree->asked == 1)
+    if (!tree->asked)
+        snprintf(text, sizeof text, "it waits for time to pass or a signal");
+    else if (tree->asked == 1)
         snprintf(text, sizeof text, "%.80s waits for approval", tree->asked_tool);
     else
         snprintf(text, sizeof text, "%u calls wait for approval, the last of %.80s", tree->asked, tree->asked_tool);
-    moon__run_stop(root, MOON_STOP_APPROVAL, text);
+    moon__run_stop(root, tree->asked ? MOON_STOP_APPROVAL : MOON_STOP_WAITING, text);
 }
 
 static void idle(void *ctx) {
     moon_run *root = ctx;
     moon__tree *tree = root->tree;
     moon__waiting *w = &tree->waiting;
-    if (tree->busy || !tree->asked || over(root)) return;
+    if (tree->busy || over(root) || (!tree->asked && !w->pauses)) return;
     if (tree->kept && !w->fresh)
         look(root);
-    else if (!tree->can_ask)
+    else if (tree->asked ? !tree->can_ask : tree->park)
         park(root);
-    else if (tree->kept && moon__timer_start(root->runtime->loop, &w->again, LOOK_EVERY_US))
-        moon__run_stop(root, MOON_STOP_FAILED, "no memory for a timer");
+}
+
+void moon__waiting_changed(moon_run *run) {
+    moon__tree *tree = run->tree;
+    tree->waiting.fresh = false;
+    look_again(tree->root);
+    if (!tree->busy) moon__defer_call(run->runtime->loop, &tree->waiting.idle);
 }
 
 void moon__run_busy(moon_run *run, int change) {
@@ -132,10 +164,8 @@ void moon__run_busy(moon_run *run, int change) {
 }
 
 void moon__waiting_asked(moon_run *run, int change) {
-    moon__tree *tree = run->tree;
-    tree->asked += (unsigned)change;
-    tree->waiting.fresh = false;
-    if (!tree->busy) moon__defer_call(run->runtime->loop, &tree->waiting.idle);
+    run->tree->asked += (unsigned)change;
+    moon__waiting_changed(run);
 }
 
 void moon__waiting_init(moon_run *root) {

@@ -30,7 +30,7 @@ _moonlet() {
   else
     case $command in
       run)
-        words="--model --base-url --prompt --limit --output-file --output-schema --journal $common"
+        words="--model --base-url --prompt --limit --output-file --output-schema --journal --park $common"
         if [ "$COMP_CWORD" -eq 2 ]; then
           words="$words brief changelog"
           compopt -o default 2>/dev/null

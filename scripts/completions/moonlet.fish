@@ -19,6 +19,7 @@ complete -c moonlet -n "__fish_seen_subcommand_from run" -l limit -x -a "steps= 
 complete -c moonlet -n "__fish_seen_subcommand_from run" -s o -l output-file -r -d "write the last message to a file"
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l output-schema -r -d "JSON Schema of the answer"
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l journal -r -d "where runs are kept"
+complete -c moonlet -n "__fish_seen_subcommand_from run" -l park -d "end when it only waits"
 
 complete -c moonlet -n "__fish_seen_subcommand_from call tools" -a "(moonlet tools 2>/dev/null | string split -f1 ' ')"
 complete -c moonlet -n "__fish_seen_subcommand_from run call doctor" -s C -l cwd -x -a "(__fish_complete_directories)" -d "the directory that tools work in"

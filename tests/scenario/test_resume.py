@@ -378,5 +378,85 @@ class Approval(Kept):
         self.assertEqual(len(self.events(run, "approval.asked")), 1)
 
 
+class Outside(Kept):
+    """Time, environment and signals."""
+
+    def function(self, body):
+        return self.file("f.lua", 'local moon = require "moonlet"\nreturn function(input, ctx)\n' + body + "\nend\n")
+
+    def test_time_and_environment_are_what_they_were(self):
+        script = self.function("""
+            local t, e, none = moon.time(), moon.env("COLOUR"), moon.env("NOT_SET")
+            local r = moon.wait("go")
+            return { t = t, later = moon.time() >= t, e = e, none = none == nil, r = r }""")
+        done = self.moonlet("run", script, "x", "--park", env=dict(self.env, COLOUR="red"))
+        self.assertEqual(done.code, 4, done)
+        run = self.last()
+        self.assertEqual((run["state"], run["resumable"]), ("waiting", True))
+        first = [e["body"]["value"] for e in self.events(run["run"], "value.recorded")][:2]
+        self.moonlet("signal", run["run"], "go", '{"n":[1,2]}')
+        done = self.moonlet("resume", run["run"], env=dict(self.env, COLOUR="blue"))
+        self.assertEqual(done.code, 0, done)
+        made = json.loads(done.out)
+        self.assertEqual([made["t"], made["e"]], first)
+        self.assertEqual((made["e"], made["later"], made["none"], made["r"]), ("red", True, True, {"n": [1, 2]}))
+
+    def test_secrets_are_not_for_scripts(self):
+        done = self.moonlet("run", self.function('return moon.env("OPENAI_API_KEY")'), "x")
+        self.assertEqual(done.code, 1, done)
+        self.assertIn("looks like a secret", done.err)
+
+    def test_a_sleep_ends_when_it_was_to_end(self):
+        script = self.function("""
+            moon.sleep(0.2)
+            local a = moon.time()
+            moon.sleep(86400 * 3)
+            return "never" """)
+        done = self.moonlet("run", script, "x", "--park")  # parks in the first sleep
+        self.assertEqual(done.code, 4, done)
+        run = self.last()["run"]
+        with sqlite3.connect(self.journal) as db:
+            due = dict(db.execute("SELECT key, due_us FROM timers"))
+        self.assertEqual(list(due), ["t1"])
+        deadline = time.monotonic() + harness.PATIENCE
+        while time.time() * 1e6 < due["t1"] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertEqual(self.moonlet("resume", run, "--park").code, 4)
+        with sqlite3.connect(self.journal) as db:
+            due = dict(db.execute("SELECT key, due_us FROM timers"))
+        self.assertEqual(list(due), ["t3"])
+        self.assertAlmostEqual(due["t3"] / 1e6, time.time() + 86400 * 3, delta=600)
+        before = due["t3"]
+        self.assertEqual(self.moonlet("resume", run, "--park").code, 4)
+        with sqlite3.connect(self.journal) as db:
+            self.assertEqual(dict(db.execute("SELECT key, due_us FROM timers")), {"t3": before})
+
+    def test_a_wait_times_out(self):
+        done = self.moonlet("run", self.function("""
+            local value, why = moon.wait("never", { timeout = 0.05 })
+            return tostring(value) .. " " .. why"""), "x")
+        self.assertEqual((done.code, done.out), (0, "nil timeout\n"), done)
+
+    def test_a_signal_reaches_a_run_that_goes_on_and_one_that_came_before(self):
+        script = self.function("""
+            moon.log.warn("waiting")
+            local a, b = moon.wait("a"), moon.wait("b")
+            return a .. b""")
+        process = self.start("run", script, "x", "--output", "stream-json")
+        while b'"waiting"' not in process.stdout.readline():
+            pass
+        run = self.last()["run"]
+        self.moonlet("signal", run, "b", '"second"')
+        self.moonlet("signal", run, "a", '"first "')
+        done = self.finish(process)
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(done.events("run.finished")[0]["body"]["text"], "first second")
+
+    def test_a_signal_that_is_no_json_is_refused(self):
+        self.moonlet("run", self.function('moon.wait("a")'), "x", "--park")
+        done = self.moonlet("signal", self.last()["run"], "a", "{")
+        self.assertEqual(done.code, 2, done)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -169,7 +169,8 @@ typedef struct moon_event {
     X(SECONDS, "limit_seconds", 124)                                                                                   \
     X(INTERRUPTED, "interrupted", 130)                                                                                 \
     X(CHANGED, "script_changed", 2)                                                                                    \
-    X(JOURNAL, "journal_lost", 1)
+    X(JOURNAL, "journal_lost", 1)                                                                                      \
+    X(WAITING, "waiting", 4)
 
 /* Why a run ended; moon_stop_exit_code() gives the exit code of the command line for it. */
 typedef enum moon_stop {
@@ -231,6 +232,7 @@ typedef struct moon_run_options {
     bool allow_all;            /* what the built-in policy would ask for is allowed (--yes) */
     bool can_ask; /* somebody answers approval.asked with moon_run_decide(); else the run ends (needs_approval) */
     bool deltas;  /* model.delta and tool.progress events are wanted */
+    bool park;    /* ends (waiting) when only time or a signal can lead it on; else it stays and waits */
     bool forget;  /* is not kept, though the runtime has a journal */
     moon_unknown unknown; /* of a run that is resumed */
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
