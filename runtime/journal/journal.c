@@ -172,8 +172,8 @@ bool moon__journal_wait(moon__journal *journal, moon__durable *wait) {
     while (*end) end = &(*end)->next;
     wait->next = NULL;
     *end = wait;
-    /* A journal that is lost has nothing on its way that would call the wait. */
-    if (journal->lost) journal->dirty(journal->keeper, journal);
+    /* What is pending is awaited now; and a journal that is lost has nothing on its way that would call the wait. */
+    if (journal->first || journal->sides || journal->lost) journal->dirty(journal->keeper, journal);
     return false;
 }
 

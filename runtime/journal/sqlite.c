@@ -263,6 +263,7 @@ static void close_store(moon_store *store) {
         if (locked) unlock(store);
     }
     moon__lockfile_close(&store->locks);
+    free(store->known);
     free(store->place);
     free(store);
 }
@@ -273,6 +274,7 @@ static moon_status open_store(moon_store **out, const char *place, moon_error *e
     if (!store) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
     store->locks = (moon__lockfile){.fd = -1, .probe = -1};
     store->place = strdup(place);
+    store->known = calloc(MOON__SQLITE_KNOWN, sizeof *store->known);
     moon_status status = MOON_OK;
     if (!store->place || asprintf(&lock_path, "%s-lock", place) < 0)
         status = moon_error_set(error, MOON_ENOMEM, "no memory for the journal");

@@ -44,10 +44,7 @@
     X(VERSION, "PRAGMA data_version")                                                                                  \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
     X(COMMIT, "COMMIT")                                                                                                \
-    X(ROLLBACK, "ROLLBACK")                                                                                            \
-    X(SAVE, "SAVEPOINT one")                                                                                           \
-    X(UNSAVE, "ROLLBACK TO one")                                                                                       \
-    X(RELEASE, "RELEASE one")
+    X(ROLLBACK, "ROLLBACK")
 
 typedef enum moon__sql {
 #define X(name, text) MOON__SQL_##name,
@@ -56,12 +53,22 @@ typedef enum moon__sql {
         MOON__SQL_COUNT
 } moon__sql;
 
+/* Runs that were written lately: their rows and last records, so that neither is looked up for each append. What others
+ * write is found by the unique index. */
+enum { MOON__SQLITE_KNOWN = 4096 };
+typedef struct moon__known {
+    char run[24];
+    int64_t id;
+    uint64_t head;
+} moon__known;
+
 struct moon_store {
     sqlite3 *db; /* NULL: it was lost, and could not be opened again */
     char *place;
     moon__lockfile locks;
     sqlite3_stmt *statements[MOON__SQL_COUNT];
-    int wal_pages; /* at the last commit */
+    int wal_pages;      /* at the last commit */
+    moon__known *known; /* MOON__SQLITE_KNOWN places, by hash; NULL: no memory for it */
 };
 
 /* The statement, reset and without bindings; NULL with *error. */
@@ -85,7 +92,10 @@ void moon__sqlite_rollback(moon_store *store);
  * another one is opened. */
 MOON_MUST_USE moon_status moon__sqlite_reopen(moon_store *store, moon_error *error);
 
-enum { MOON__SQLITE_INLINE = 4096 }; /* bytes of a body that stays in its record */
+enum {
+    MOON__SQLITE_INLINE = 4096,        /* bytes of a body that stays in its record */
+    MOON__SQLITE_BODY_MAX = 200 << 20, /* of any body */
+};
 int64_t moon__sqlite_claim_byte(int64_t run_id);
 
 moon_status moon__sqlite_append(moon_store *store, moon_append *appends, size_t n, moon_error *error);

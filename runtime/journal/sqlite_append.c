@@ -6,6 +6,7 @@
  * the commit fails with an input/output error, what is on the disk is not known: the connection is given up, another
  * one is opened, and each append is looked for by the hash of its last record. What is found was kept.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "sqlite.h"
@@ -132,31 +133,66 @@ static moon_status check_head(moon_store *store, int64_t id, const moon_append *
     return head == a->expected ? MOON_OK : MOON_ECONFLICT;
 }
 
-static moon_status write_one(moon_store *store, const moon_append *a, moon_error *error) {
-    const moon_side *made = creation(a);
-    int64_t id = 0;
-    moon_status status = made ? create(store, a, made->info, &id, error) : moon__sqlite_run(store, a->run, &id, error);
-    if (!status) status = check_head(store, id, a, error);
-    for (size_t i = 0; !status && i < a->n_records; i++) status = add_record(store, id, &a->records[i], error);
-    for (size_t i = 0; !status && i < a->n_sides; i++) status = do_side(store, a, id, &a->sides[i], error);
+static moon__known *known_of(moon_store *store, const char *run) {
+    size_t n = strlen(run);
+    return store->known && n < sizeof store->known->run ? &store->known[moon_hash(run, n) % MOON__SQLITE_KNOWN] : NULL;
+}
+
+static void forget(moon_store *store, const char *run) {
+    moon__known *known = known_of(store, run);
+    if (known) known->run[0] = 0;
+}
+
+/* The row of the run, whose last record is a->expected. */
+static moon_status find(moon_store *store, const moon_append *a, int64_t *id, moon_error *error) {
+    const moon__known *known = known_of(store, a->run);
+    if (known && !strcmp(known->run, a->run) && known->head == a->expected && a->n_records) {
+        *id = known->id;
+        return MOON_OK;
+    }
+    moon_status status = moon__sqlite_run(store, a->run, id, error);
+    return status ? status : check_head(store, *id, a, error);
+}
+
+static moon_status do_sides(moon_store *store, const moon_append *a, int64_t id, bool takes, moon_error *error) {
+    moon_status status = MOON_OK;
+    for (size_t i = 0; !status && i < a->n_sides; i++)
+        if ((a->sides[i].kind == MOON_SIDE_TAKE) == takes) status = do_side(store, a, id, &a->sides[i], error);
     return status;
 }
 
-static moon_status control(moon_store *store, moon__sql which, moon_error *error) {
-    sqlite3_stmt *s = moon__sql_get(store, which, error);
-    return s ? moon__sql_run(store, s, "cannot be written", error) : MOON_EIO;
+static bool too_big(const moon_append *a) {
+    for (size_t i = 0; i < a->n_records; i++)
+        if (a->records[i].body_length > MOON__SQLITE_BODY_MAX) return true;
+    return false;
+}
+
+/* Everything that can refuse an append comes before its first write, or is the first write: the unique key of the run,
+ * of the first record, or the item of the inbox that was not taken. So there is nothing to be undone. */
+static moon_status write_one(moon_store *store, const moon_append *a, moon_error *error) {
+    const moon_side *made = creation(a);
+    int64_t id = 0;
+    if (too_big(a)) return moon_error_set(error, MOON_ELIMIT, "a record of run %.40s is too large", a->run);
+    moon_status status = made ? create(store, a, made->info, &id, error) : find(store, a, &id, error);
+    if (!status && made) status = check_head(store, id, a, error);
+    if (!status) status = do_sides(store, a, id, true, error);
+    for (size_t i = 0; !status && i < a->n_records; i++) status = add_record(store, id, &a->records[i], error);
+    if (!status) status = do_sides(store, a, id, false, error);
+    moon__known *known = known_of(store, a->run);
+    if (known && !status && a->n_records) {
+        snprintf(known->run, sizeof known->run, "%s", a->run);
+        known->id = id;
+        known->head = a->expected + a->n_records;
+    } else
+        forget(store, a->run);
+    return status;
 }
 
 /* MOON_OK with the append's own status; else the whole transaction has failed. */
 static moon_status append_one(moon_store *store, moon_append *a, moon_error *error) {
-    moon_status status = control(store, MOON__SQL_SAVE, error);
-    if (status) return status;
     a->status = write_one(store, a, error);
-    if (a->status == MOON_ECONFLICT || a->status == MOON_ENOTFOUND || a->status == MOON_ELIMIT)
-        status = control(store, MOON__SQL_UNSAVE, error);
-    else if (a->status)
-        return a->status;
-    return status ? status : control(store, MOON__SQL_RELEASE, error);
+    bool refused = a->status == MOON_ECONFLICT || a->status == MOON_ENOTFOUND || a->status == MOON_ELIMIT;
+    return refused ? MOON_OK : a->status;
 }
 
 /* Does the journal end with what this append wrote? */
@@ -173,6 +209,10 @@ static bool was_kept(moon_store *store, const moon_append *a) {
         kept = memcmp(sqlite3_column_blob(s, 0), last->hash, MOON_HASH_SIZE) == 0;
     sqlite3_reset(s);
     return kept;
+}
+
+static void forget_all(moon_store *store, const moon_append *appends, size_t n) {
+    for (size_t i = 0; i < n; i++) forget(store, appends[i].run);
 }
 
 static moon_status settle(moon_store *store, moon_append *appends, size_t n, moon_status failed, moon_error *error) {
@@ -193,8 +233,10 @@ moon_status moon__sqlite_append(moon_store *store, moon_append *appends, size_t 
     for (size_t i = 0; !status && i < n; i++) status = append_one(store, &appends[i], error);
     if (status) {
         moon__sqlite_rollback(store);
+        forget_all(store, appends, n);
         return status;
     }
     status = moon__sqlite_commit(store, error);
+    if (status) forget_all(store, appends, n);
     return status == MOON_EIO ? settle(store, appends, n, status, error) : status;
 }

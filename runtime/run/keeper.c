@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20 };
+enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 10000 };
 
 /* One journal's part of a batch. */
 typedef struct part {
@@ -33,9 +33,11 @@ struct moon__keeper {
     const moon_store_ops *ops;
     char *place;
     moon_store *store; /* the thread's */
-    moon__defer flush;
+    moon__defer flush; /* at the end of this turn */
+    moon__timer later;
     moon__journal *dirty, **dirty_end;
     bool writing; /* a batch is on its way */
+    bool awaited; /* somebody waits for what is pending */
     moon_error last;
 
     moon__job opening;
@@ -84,6 +86,7 @@ moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon_st
     k->ops = ops;
     k->place = strdup(place);
     k->flush = (moon__defer){.fn = flush, .ctx = k};
+    k->later = (moon__timer){.fn = flush, .ctx = k};
     k->dirty_end = &k->dirty;
     k->opening = (moon__job){.work = open_store, .done = nothing, .ctx = k};
     pthread_mutex_init(&k->lock, NULL);
@@ -106,6 +109,7 @@ static moon_status drain(void *ctx, const moon_store_ops *ops, moon_store *store
 void moon__keeper_free(moon__keeper *k) {
     if (!k) return;
     moon__defer_cancel(k->loop, &k->flush);
+    moon__timer_stop(k->loop, &k->later);
     moon_status drained = k->pool ? moon__keeper_do(k, drain, NULL, NULL) : MOON_OK; /* the pool drops what is left */
     (void)drained;
     moon__pool_free(k->pool);
@@ -118,14 +122,23 @@ void moon__keeper_free(moon__keeper *k) {
 
 /* ---- writing ---- */
 
+/* Has the next batch written when its time has come: at once if somebody waits. */
+static void schedule(moon__keeper *k) {
+    if (k->writing || !k->dirty) return;
+    if (k->awaited || (!k->later.at && moon__timer_start(k->loop, &k->later, LATER_US)))
+        moon__defer_call(k->loop, &k->flush);
+}
+
 static void on_dirty(void *ctx, moon__journal *journal) {
     moon__keeper *k = ctx;
-    if (journal->listed) return;
-    journal->listed = true;
-    journal->next = NULL;
-    *k->dirty_end = journal;
-    k->dirty_end = &journal->next;
-    if (!k->writing) moon__defer_call(k->loop, &k->flush);
+    if (!journal->listed) {
+        journal->listed = true;
+        journal->next = NULL;
+        *k->dirty_end = journal;
+        k->dirty_end = &journal->next;
+    }
+    k->awaited = k->awaited || journal->waits || journal->lost;
+    schedule(k);
 }
 
 void moon__keeper_keep(moon__keeper *k, moon__journal *journal, void (*on_lost)(void *ctx, moon_status status)) {
@@ -189,7 +202,7 @@ static void on_written(void *ctx) {
         moon__journal_settled(j, b->appends[i].expected + b->appends[i].n_records, status);
     }
     free_batch(b);
-    if (k->dirty) moon__defer_call(k->loop, &k->flush);
+    schedule(k);
 }
 
 /* Takes journals off the list until a batch is full; false when memory is out. */
@@ -242,6 +255,8 @@ static void flush(void *ctx) {
         if (b) free_batch(b);
         return;
     }
+    moon__timer_stop(k->loop, &k->later);
+    k->awaited = k->dirty != NULL; /* what did not fit into this batch goes with the next */
     b->keeper = k;
     b->job = (moon__job){.work = write_batch, .done = on_written, .ctx = b};
     k->writing = true;

@@ -4,9 +4,9 @@
 /*
  * The keeper brings journals to the store. It owns the store and the one thread that uses it.
  *
- * At the end of a turn of the loop, what is pending in all journals is taken into one batch, which the thread writes in
- * one transaction; while it is on its way, the next one gathers. So a thousand runs share a commit, and a run alone
- * waits for one.
+ * What is pending in all journals is taken into one batch, which the thread writes in one transaction: at the end of
+ * the turn of the loop if somebody waits for it, else some milliseconds after the first of it came. While a batch is on
+ * its way, the next one gathers. So a thousand runs share a commit, and who waits, waits for one.
  */
 #include "journal.h"
 #include "pool.h"
