@@ -70,7 +70,7 @@ static int call(moon__cli_session *s, const request *r) {
 static int call_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session s;
     request r = {.tool = NULL};
-    moon__buf_init(&r.text, (size_t)64 << 20);
+    moon__buf_init(&r.text, MOON__INPUT_MAX);
     moon__cli_session_init(&s);
     s.result_is_json = s.tool_call = true;
     int code = read_arguments(self, &s, &r, argc, argv);

@@ -13,8 +13,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-static const size_t input_max = (size_t)64 << 20;
-
 void moon__cli_session_init(moon__cli_session *s) {
     *s = (moon__cli_session){.limits = MOON_LIMITS_NONE, .signal_fd = -1, .output_fd = -1};
 }
@@ -46,7 +44,7 @@ const char *moon__cli_session_option(moon__cli_session *s, int id, const char *v
 bool moon__cli_read_input(moon__buf *text) {
     for (;;) {
         if (moon__buf_reserve(text, 64 * 1024) != MOON_OK) {
-            moon__cli_error("standard input is over %zu MiB", input_max >> 20);
+            moon__cli_error("standard input is over %zu MiB", text->max >> 20);
             return false;
         }
         ssize_t n = read(STDIN_FILENO, text->p + text->len, 64 * 1024);

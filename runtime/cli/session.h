@@ -94,6 +94,7 @@ int moon__cli_session_reject(moon__cli_session *session, const char *text);
 /* Frees all; the exit code, which a failed write of the result changes. */
 int moon__cli_session_close(moon__cli_session *session, int exit_code);
 
-/* Standard input to its end (at most 64 MiB). False: reported. */
+/* Standard input to its end, as far as the buffer's ceiling allows. False: reported. */
+enum { MOON__INPUT_MAX = 64 << 20 };
 bool moon__cli_read_input(moon__buf *text);
 #endif
