@@ -349,6 +349,11 @@ class New(harness.Case):
                 self.assertNotIn("%N", file.read())
         self.assertTrue(os.access(os.path.join(self.work, "metrics", "test.sh"), os.X_OK))
 
+    def test_tool_project_of_a_moonlet_that_is_not_installed_says_what_is_needed(self):
+        done = self.moonlet("new", "tool", "metrics")
+        self.assertIn(f"cmake --install {os.path.dirname(harness.binary())} --prefix $HOME/.local", done.out)
+        self.assertRegex(done.out, r"(?m)^  make PKG_CONFIG_PATH=\$HOME/\.local/\S+/pkgconfig$")
+
 
 class Doctor(harness.Case):
     def find(self, *args, **env):
