@@ -226,7 +226,7 @@ const moon__cli_command moon__cli_cmd_run = {
     .examples = "moonlet run brief --cwd ~/src/project\n"
                 "moonlet run brief --cwd . \"error handling\" -o brief.md\n"
                 "moonlet run ./agent.lua \"add a test for parse()\" --policy file=allow --policy shell=ask\n"
-                "git diff | moonlet run ./review.lua - --model openai/gpt-5-mini --limit usd=0.10\n"
+                "git diff | moonlet run ./review.lua - --model openai/gpt-5-mini --limit tokens=200000\n"
                 "moonlet run ./agent.lua \"which files?\" --output-schema files.json --output json | jq .output\n"
                 "moonlet run brief --output stream-json | jq -r .type",
     .options = options,

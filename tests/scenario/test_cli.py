@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import harness
+from mock_model import MockModel
 
 COMMANDS = ("run", "tools", "call", "new", "doctor")
 ECHO = """
@@ -36,6 +37,16 @@ class Usage(harness.Case):
             self.assertEqual((by_option.code, by_option.err), (0, ""), by_option)
             self.assertEqual(by_option.out, by_command.out)
             self.assertRegex(by_option.out, rf"\nexamples:\n(  .*\n)*.*moonlet {name}")
+
+    def test_limits_of_the_examples_let_an_answer_through(self):
+        texts = [self.moonlet("help", "run").out, (harness.SOURCE / "docs" / "man" / "moonlet.1").read_text()]
+        limits = {limit for text in texts for limit in re.findall(r"--limit (\w+=[\d.]+)", text)}
+        self.assertTrue(limits)
+        with MockModel(lambda request: "fine") as model:
+            for limit in limits:
+                self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x", tools = {} }')
+                done = self.moonlet("run", "./x.lua", "go", "-m", "custom/mock", "--limit", limit, env=self.environment(model))
+                self.assertEqual((done.code, done.out), (0, "fine\n"), done)
 
     def test_version(self):
         done = self.moonlet("--version")
