@@ -284,6 +284,12 @@ class Run(harness.Case):
         for chosen in (("-m", "offline"), ("--quiet",)):
             self.assertEqual(self.moonlet("run", "./x.lua", "hello", *chosen).err, "")
 
+    def test_offline_model_shows_results_as_they_are(self):
+        self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x", tools = { "file.list" } }')
+        done = self.moonlet("run", "./x.lua", "hello", "-m", "offline")
+        self.assertIn('\n    {"dirs":[{"path":".","files":1,', done.out)
+        self.assertNotIn("\\[", done.out)
+
     def test_output_schema(self):
         self.file("s.json", '{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false}')
         self.file("good.lua", script('return "```json\\n{\\"n\\": 3}\\n```"'))
