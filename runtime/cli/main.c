@@ -136,8 +136,8 @@ int moon__cli_exit_code(moon_status status) {
     case MOON_ESCHEMA:
     case MOON_ESCRIPT:
     case MOON_EEXIST:
+    case MOON_EDENIED: /* to a configuration, or to us by the file system; what policy refuses is a run's end */
     case MOON_EUNSUPPORTED: return MOON__EXIT_USAGE;
-    case MOON_EDENIED: return MOON__EXIT_REFUSED;
     case MOON_ENET:
     case MOON_EPROVIDER: return MOON__EXIT_PROVIDER;
     default: return MOON__EXIT_FAILED;

@@ -70,7 +70,7 @@ enum {
         {"yes", 'y', NULL, "allow what would be asked for", MOON__SESSION_YES},                                        \
         {"policy", 0, "TOOL=WORD", "allow, ask or deny for a tool, a group or *; repeatable", MOON__SESSION_POLICY},   \
         {"plugin", 0, "FILE.so", "load a plugin's tools; repeatable", MOON__SESSION_PLUGIN},                           \
-        {"config", 0, "FILE", "the user's configuration, instead of the default place", MOON__SESSION_CONFIG},         \
+        {"config", 0, "FILE", "the user's configuration, or \"\" for none at all", MOON__SESSION_CONFIG},              \
         {"quiet", 'q', NULL, "no progress, errors only", MOON__SESSION_QUIET},                                         \
         {"verbose", 'v', NULL, "progress also without a terminal, and the text as it streams", MOON__SESSION_VERBOSE}, \
     {                                                                                                                  \

@@ -111,6 +111,27 @@ class Usage(harness.Case):
                 events = self.moonlet("run", path, "x", "--output", "stream-json").events()
                 self.assertEqual([(e["type"], e["exit_code"]) for e in events], [("run.finished", 2)])
 
+    def test_wrong_paths_and_settings_are_exit_2(self):
+        self.file("a.txt", "alpha\n")
+        self.file("loose/.moonlet/config.lua", 'return { policy = { shell = "allow" } }')
+        self.file("dir/.moonlet/config.lua/x", "")
+        self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x" }')
+        for args, said in (
+            (("run", "./x.lua", "-C", "a.txt"), "a.txt: Not a directory"),
+            (("run", "./x.lua", "-C", "none"), "none: No such file"),
+            (("run", "./loose"), "loose is a directory, not a file"),
+            (("run", "/dev/null/x.lua"), "Not a directory"),
+            (("run", "./x.lua", "-C", "loose"), "cannot allow shell"),
+            (("run", "./x.lua", "-C", "dir"), "is a directory, not a file"),
+            (("run", "./x.lua", "--config", "none.lua"), "none.lua"),
+            (("run", "./x.lua", "--config", "."), "is a directory, not a file"),
+            (("call", "file.list", "{}", "--plugin", "./a.txt"), "a.txt"),
+        ):
+            with self.subTest(args):
+                done = self.moonlet(*args)
+                self.assertEqual((done.code, done.out), (2, ""), done)
+                self.assertIn(said, done.err)
+
     def test_help_on_a_full_disk(self):
         with open("/dev/full", "wb") as full:
             done = self.finish(self.start("--help", stdout=full))
@@ -394,9 +415,33 @@ class Doctor(harness.Case):
     def test_broken_things_are_exit_1(self):
         done, found = self.find("--model", "nosuch/model")
         self.assertEqual((done.code, found["model"]["state"]), (1, "missing"), done)
-        self.file(".moonlet/config.lua", "return {")
-        done, found = self.find()
-        self.assertEqual((done.code, found["configuration"]["state"]), (1, "missing"), done)
+        done, found = self.find("--cwd", "none")
+        self.assertEqual((done.code, found["workspace"]["state"]), (1, "missing"), done)
+        self.assertIn("none: No such file", found["workspace"]["detail"])
+
+    def test_configuration_that_is_broken_is_not_ok(self):
+        """One finding per file: what is wrong with it, not "ok" beside a failure elsewhere; and the way out works."""
+        for text in ("return {", 'return { policy = { shell = "allow" } }', "return { modle = 'x' }"):
+            self.file(".moonlet/config.lua", text)
+            done, found = self.find()
+            self.assertEqual((done.code, found["project config"]["state"], found["user config"]["state"]), (1, "missing", "ok"), done)
+            self.assertIn(".moonlet/config.lua", found["project config"]["detail"])
+        self.assertIn('--config ""', found["project config"]["todo"])
+        done, found = self.find("--config", "")
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(self.moonlet("call", "file.list", "{}", "--config", "").code, 0)
+        os.unlink(os.path.join(self.work, ".moonlet", "config.lua"))
+        done, found = self.find("--config", "none.lua")
+        self.assertEqual((done.code, found["user config"]["state"], found["project config"]["state"]), (1, "missing", "ok"), done)
+        self.assertIn("none.lua", found["user config"]["detail"])
+
+    def test_key_that_is_not_needed_is_no_warning(self):
+        _, found = self.find("--model", "ollama/some")
+        self.assertEqual((found["model"]["state"], found["key"]["state"]), ("ok", "ok"), found)
+
+    def test_folder_of_agents_that_is_not_there(self):
+        _, found = self.find(MOONLET_AGENTS="/nonexistent/agents")
+        self.assertEqual(found["shipped agents"]["state"], "warn", found)
 
     def test_text(self):
         done = self.moonlet("doctor")
