@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 void moon__cli_session_init(moon__cli_session *s) {
@@ -180,7 +181,7 @@ moon_run_options moon__cli_session_run_options(moon__cli_session *s) {
         .limits = &s->limits,
         .allow_all = s->yes,
         .can_ask = s->prompt != NULL,
-        .deltas = s->format == MOON__FORMAT_STREAM || (s->verbose && !s->quiet),
+        .deltas = s->format == MOON__FORMAT_STREAM || (!s->quiet && (s->verbose || s->term.live)),
         .on_event = on_event,
         .ctx = s,
     };
@@ -288,6 +289,14 @@ static int write_output_file(moon__cli_session *s, const moon_result *result) {
     return failed;
 }
 
+/* Was the result streamed to the very terminal that it would go to? */
+static bool is_on_screen(const moon__cli_session *s, const moon_result *result) {
+    struct stat out, err;
+    return s->format == MOON__FORMAT_TEXT && isatty(STDOUT_FILENO) == 1 && fstat(STDOUT_FILENO, &out) == 0 &&
+           fstat(s->term.fd, &err) == 0 && out.st_rdev == err.st_rdev &&
+           moon__cli_progress_streamed(s->progress, result->text, result->text_length);
+}
+
 int moon__cli_session_drive(moon__cli_session *s) {
     moon_error error = {0};
     moon_status status = MOON_OK;
@@ -310,7 +319,7 @@ int moon__cli_session_drive(moon__cli_session *s) {
         .exit_code = code,
         .json = s->result_is_json,
     };
-    moon__cli_output_result(&s->output, &outcome);
+    if (!is_on_screen(s, result)) moon__cli_output_result(&s->output, &outcome);
     return code;
 }
 

@@ -7,10 +7,11 @@ import re
 import select
 import signal
 import subprocess
+import threading
 import time
 
 import harness
-from mock_model import MockModel
+from mock_model import MockModel, text
 
 COMMANDS = ("run", "tools", "call", "new", "doctor")
 ECHO = """
@@ -451,9 +452,10 @@ class Doctor(harness.Case):
 
 
 class Screen:
-    """A run on a terminal of its own: what was written to it, and somebody who types."""
+    """A run on a terminal of its own: what was written to it, and somebody who types. result None: standard output is the
+    terminal too."""
 
-    def __init__(self, case, *args, columns=80, env=None, result=subprocess.PIPE):
+    def __init__(self, case, *args, columns=80, env=None, result=subprocess.PIPE, model=None):
         self.case = case
         self.master, slave = pty.openpty()
         import fcntl
@@ -461,7 +463,8 @@ class Screen:
         import termios
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
-        self.process = case.start(*args, stdin=slave, stderr=slave, stdout=result, env=case.environment(TERM="xterm-256color", **(env or {})))
+        self.process = case.start(*args, stdin=slave, stderr=slave, stdout=slave if result is None else result,
+                                  env=case.environment(model, TERM="xterm-256color", **(env or {})))
         self.slave = slave
         self.seen = ""
 
@@ -536,6 +539,40 @@ return { tool_calls = { { name = "shell", arguments = { command = "echo run " ..
         for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;]*[mK]", "", screen.seen)):
             if "file.read" in line or "step" in line:
                 self.assertLessEqual(len(line), 40, line)
+
+    def test_line_of_a_call_has_what_it_is_about_or_nothing(self):
+        self.file("x.lua", script(ECHO + """return { tool_calls = {
+            { name = "file.list", arguments = { summary = true, depth = 1 } },
+            { name = "search", arguments = { path = ".", limit = 3, pattern = "alpha" } },
+            { name = "file.read", arguments = { limit = 7, path = "a.txt" } } } }""", 'tools = { "file", "search" }'))
+        self.file("a.txt", "alpha\n")
+        done = self.moonlet("run", "./x.lua", "go", "--verbose")
+        self.assertIn("✓ file.list  ", done.err)
+        self.assertIn("search alpha  ", done.err)
+        self.assertIn("file.read a.txt  ", done.err)
+
+    def test_status_line_says_that_an_answer_comes_in(self):
+        goes_on = threading.Event()
+        self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x", tools = {} }')
+        with MockModel([text("slowly, slowly", pause=goes_on)]) as model:
+            screen = Screen(self, "run", "./x.lua", "go", "-m", "custom/mock", model=model)
+            screen.wait_for("receiving the answer (7 bytes)")
+            goes_on.set()
+            code, out = screen.end()
+        self.assertEqual((code, out), (0, "slowly, slowly\n"), screen.seen)
+
+    def test_verbose_on_a_terminal_shows_the_answer_once(self):
+        self.file("x.lua", script('return "the one answer"'))
+        screen = Screen(self, "run", "./x.lua", "go", "-v", result=None)
+        self.assertEqual(screen.end()[0], 0)
+        self.assertEqual(screen.seen.count("the one answer"), 1, screen.seen)
+        for args in (("-v",), ("-v", "--json")):  # what goes elsewhere is whole
+            screen = Screen(self, "run", "./x.lua", "go", *args)
+            code, out = screen.end()
+            self.assertEqual((code, screen.seen.count("the one answer"), out.count("the one answer")), (0, 1, 1), screen.seen)
+        screen = Screen(self, "run", "./x.lua", "go", "-v", "--json", result=None)
+        self.assertEqual(screen.end()[0], 0)
+        self.assertIn('"text":"the one answer"', screen.seen)
 
     def test_no_color_and_dumb(self):
         for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
@@ -639,8 +676,8 @@ class _Dumb:
         options["env"] = dict(options["env"], TERM="dumb")
         return self.case.start(*args, **options)
 
-    def environment(self, **more):
-        return self.case.environment(**more)
+    def environment(self, model, **more):
+        return self.case.environment(model, **more)
 
 
 if __name__ == "__main__":
