@@ -175,11 +175,11 @@ static moon_status start(moon__cli_session *s, const request *r, moon_error *err
 }
 
 /* The input as text, whatever bytes it was given in. False: reported. */
-static bool take_input(request *r) {
+static bool take_input(moon__cli_session *s, request *r) {
     const char *given = r->input ? r->input : "";
     size_t n = strlen(given);
     if (strcmp(given, "-") == 0) {
-        if (!moon__cli_read_input(&r->text)) return false;
+        if (!moon__cli_session_read(s, &r->text)) return false;
         given = r->text.p;
         n = r->text.len;
     }
@@ -201,7 +201,7 @@ static int run_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session_init(&s);
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
-    if (!take_input(&r)) {
+    if (!take_input(&s, &r)) {
         moon__buf_fini(&r.text);
         return MOON__EXIT_FAILED;
     }

@@ -42,7 +42,8 @@ const char *moon__cli_session_option(moon__cli_session *s, int id, const char *v
     return why;
 }
 
-bool moon__cli_read_input(moon__buf *text) {
+bool moon__cli_session_read(moon__cli_session *s, moon__buf *text) {
+    s->stdin_taken = true;
     for (;;) {
         if (moon__buf_reserve(text, 64 * 1024) != MOON_OK) {
             moon__cli_error("standard input is over %zu MiB", text->max >> 20);
@@ -93,12 +94,18 @@ static moon__cli_show choose_show(const moon__cli_session *s) {
     return s->term.tty || s->verbose ? MOON__SHOW_LINES : MOON__SHOW_WARN;
 }
 
+/* The terminal that somebody answers on; -1: there is none. */
+static int find_asked(const moon__cli_session *s) {
+    if (!s->term.tty) return -1; /* nobody would see the question */
+    if (isatty(STDIN_FILENO) == 1) return STDIN_FILENO;
+    return s->stdin_taken ? open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
+}
+
 static moon_status open_display(moon__cli_session *s, moon_error *error) {
     s->hint = !s->quiet && !s->model && !s->tool_call;
     moon_status status = moon__cli_progress_new(&s->progress, &s->term, choose_show(s), s->verbose);
-    if (status == MOON_OK && s->term.tty && isatty(STDIN_FILENO) == 1) {
-        status = moon__cli_prompt_new(&s->prompt, &s->term);
-    }
+    int asked = find_asked(s);
+    if (status == MOON_OK && asked >= 0) status = moon__cli_prompt_new(&s->prompt, &s->term, asked);
     return status == MOON_OK ? MOON_OK : moon_error_set(error, status, "%s", moon_status_text(status));
 }
 
@@ -247,7 +254,7 @@ static moon_status turn(moon__cli_session *s, moon_error *error) {
     struct pollfd fds[3] = {
         {.fd = moon_runtime_fd(s->runtime), .events = POLLIN},
         {.fd = s->signal_fd, .events = POLLIN},
-        {.fd = asking ? STDIN_FILENO : -1, .events = POLLIN},
+        {.fd = asking ? moon__cli_prompt_input(s->prompt) : -1, .events = POLLIN},
     };
     int timeout = sooner(moon_runtime_timeout(s->runtime), moon__cli_progress_due(s->progress));
     if (poll(fds, 3, timeout) < 0 && errno != EINTR)

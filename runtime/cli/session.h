@@ -31,6 +31,7 @@ typedef struct moon__cli_session {
     bool yes, quiet, verbose, no_colour;
     bool result_is_json; /* the result's text is given parsed where it can be */
     bool tool_call;      /* one tool and no model: little progress, and its failure is its own text */
+    bool stdin_taken;    /* it was read to its end: who is asked answers on the controlling terminal */
 
     /* While it is open. */
     moon_runtime *runtime;
@@ -96,5 +97,5 @@ int moon__cli_session_close(moon__cli_session *session, int exit_code);
 
 /* Standard input to its end, as far as the buffer's ceiling allows. False: reported. */
 enum { MOON__INPUT_MAX = 64 << 20 };
-bool moon__cli_read_input(moon__buf *text);
+bool moon__cli_session_read(moon__cli_session *session, moon__buf *text);
 #endif

@@ -453,9 +453,9 @@ class Doctor(harness.Case):
 
 class Screen:
     """A run on a terminal of its own: what was written to it, and somebody who types. result None: standard output is the
-    terminal too."""
+    terminal too. With given, standard input is a pipe that holds it, and the terminal is the process's controlling one."""
 
-    def __init__(self, case, *args, columns=80, env=None, result=subprocess.PIPE, model=None):
+    def __init__(self, case, *args, columns=80, env=None, result=subprocess.PIPE, model=None, given=None):
         self.case = case
         self.master, slave = pty.openpty()
         import fcntl
@@ -463,8 +463,12 @@ class Screen:
         import termios
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
-        self.process = case.start(*args, stdin=slave, stderr=slave, stdout=slave if result is None else result,
-                                  env=case.environment(model, TERM="xterm-256color", **(env or {})))
+        more = {} if given is None else {"preexec_fn": lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0)}
+        self.process = case.start(*args, stdin=slave if given is None else subprocess.PIPE, stderr=slave, stdout=slave if result is None else result,
+                                  env=case.environment(model, TERM="xterm-256color", **(env or {})), **more)
+        if given is not None:
+            self.process.stdin.write(given.encode())
+            self.process.stdin.close()
         self.slave = slave
         self.seen = ""
 
@@ -629,8 +633,49 @@ return { tool_calls = { { name = "shell", arguments = { command = "echo run " ..
         screen.type("\x04")
         code, out = screen.end()
         self.assertEqual(code, 0, screen.seen)
-        self.assertIn("refused", out)
+        self.assertIn("refused: the user ended the input", out)
+        self.assertIn("The input has ended: that is a no", screen.seen)
         self.assertFalse(os.path.exists(os.path.join(self.work, "new.txt")))
+
+    def test_an_edit_is_asked_about_as_lines_that_go_and_come(self):
+        self.file("a.txt", "alpha\n")
+        screen = self.screen(ECHO + 'return { tool_calls = { { name = "file.edit", arguments = { new = "beta", old = "alpha", path = "a.txt" } } } }')
+        screen.wait_for("[n] no: ")
+        self.assertRegex(screen.seen, r"path: a\.txt\s+old:\s+- alpha\s+new:\s+\+ beta\s")
+        self.assertNotIn("[v]", screen.seen)
+        screen.type("y\n")
+        self.assertEqual(screen.end()[0], 0, screen.seen)
+
+    def test_what_was_cut_can_be_viewed(self):
+        screen = self.screen(ECHO + 'local lines = {}\nfor i = 1, 60 do lines[i] = "line " .. i end\n'
+                             'return { tool_calls = { { name = "file.write", arguments = { content = table.concat(lines, "\\n"), path = "new.txt" } } } }')
+        screen.wait_for("[n] no, [v] view all: ")
+        self.assertRegex(screen.seen, r"path: new\.txt\s+content:\s+\+ line 1\s")
+        self.assertRegex(screen.seen, r"line 40\s+\(\d+ more bytes are not shown\)")
+        self.assertNotIn("line 41", screen.seen)
+        screen.type("v\n")
+        screen.wait_for("[n] no: ")
+        self.assertIn("+ line 60", screen.seen)
+        screen.type("y\n")
+        self.assertEqual(screen.end()[0], 0, screen.seen)
+
+    def test_input_from_a_pipe_leaves_the_terminal_to_ask_on(self):
+        self.file("x.lua", script(self.WRITE, 'tools = { "file" }'))
+        screen = Screen(self, "run", "./x.lua", "-", given="the task")
+        screen.wait_for("[n] no: ")
+        screen.type("y\n")
+        code, out = screen.end()
+        self.assertEqual(code, 0, screen.seen)
+        self.assertTrue(os.path.exists(os.path.join(self.work, "new.txt")))
+        screen = Screen(self, "call", "shell", "-", given='{"command":"echo hi"}')
+        screen.wait_for("[n] no: ")
+        screen.type("y\n")
+        self.assertEqual(screen.end(), (0, "hi\n[exit 0]\n"), screen.seen)
+
+    def test_pipe_that_is_not_read_is_nobody_to_ask(self):
+        self.file("x.lua", script(self.WRITE, 'tools = { "file" }'))
+        screen = Screen(self, "run", "./x.lua", "go", given="")
+        self.assertEqual(screen.end()[0], 4, screen.seen)
 
     def test_ctrl_c_at_the_question(self):
         screen = self.screen(self.WRITE, "--json")
