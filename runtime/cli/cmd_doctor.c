@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "output.h"
 #include "probe.h"
+#include "shipped.h"
 #include "term.h"
 
 #include "json.h"
@@ -107,7 +108,7 @@ static void check_network(report *r, moon_runtime *runtime) {
 /* ---- files ---- */
 
 static void check_agents(report *r, moon_runtime *runtime) {
-    static const char *const names[] = {"brief", "changelog"};
+    static const char *const names[] = {MOON_CLI_AGENT_NAMES};
     char detail[DETAIL_MAX] = "";
     const char *place = getenv("MOONLET_AGENTS");
     finding state = OK;

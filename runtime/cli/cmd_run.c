@@ -3,6 +3,7 @@
 #include "cli.h"
 #include "session.h"
 #include "shape.h"
+#include "shipped.h"
 
 #include "run.h"
 #include "text.h"
@@ -22,7 +23,7 @@ static const moon__cli_option options[] = {
     {"prompt", 'p', "TEXT", "the input, as an option", OPT_PROMPT},
     {"print", 0, "TEXT", NULL, OPT_PROMPT},
     {"limit", 0, "KEY=N", "steps, tool_calls, seconds, tokens or usd; repeatable", OPT_LIMIT},
-    {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
+    {"output-file", 'o', "FILE", "also write the last message to FILE, if the run is done", MOON__SESSION_OUTPUT_FILE},
     {"output-last-message", 0, "FILE", NULL, MOON__SESSION_OUTPUT_FILE},
     {"output-schema", 0, "FILE", "the answer has to be JSON of this JSON Schema", OPT_SCHEMA},
     MOON__SESSION_OPTIONS,
@@ -220,6 +221,7 @@ const moon__cli_command moon__cli_cmd_run = {
     .about = "Runs an agent to its end. The result goes to standard output, everything else to standard error.\n"
              "INPUT is the task. With \"-\" it is read from standard input; without it the agent gets an empty one,\n"
              "and standard input is not touched.\n\n"
+             "Shipped agents:\n" MOON_CLI_AGENTS "\n"
              "Tools that only read are run. For others the agent's policy, the configuration, --policy or --yes must\n"
              "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
              "Ctrl-C ends the run and still writes what it has; a second one ends the program.",

@@ -78,11 +78,16 @@ static bool watch_signals(moon__cli_session *s) {
     return s->signal_fd >= 0;
 }
 
-/* The file for the last message is opened before the run, so that a wrong path does not cost one; it is emptied only
- * when there is something to write. */
+/* The file for the last message is opened before the run, so that a wrong path does not cost one. Only a run that is
+ * done writes it: after any other it is as it was, and one that was not there goes again. */
 static bool open_output_file(moon__cli_session *s) {
+    const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY;
     if (!s->output_file) return true;
-    s->output_fd = open(s->output_file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    s->output_fd = open(s->output_file, flags);
+    if (s->output_fd < 0 && errno == ENOENT) {
+        s->output_fd = open(s->output_file, flags | O_CREAT, 0666);
+        s->output_made = s->output_fd >= 0;
+    }
     if (s->output_fd < 0) moon__cli_error("cannot write %s: %s", s->output_file, strerror(errno));
     return s->output_fd >= 0;
 }
@@ -284,7 +289,7 @@ static void explain(const moon__cli_session *s, const moon_result *result) {
 
 /* The last message goes to the file as it is, whatever the format of standard output. */
 static int write_output_file(moon__cli_session *s, const moon_result *result) {
-    if (s->output_fd < 0) return 0;
+    if (s->output_fd < 0 || result->stop != MOON_STOP_DONE) return 0;
     int fd = s->output_fd, failed = 0;
     s->output_fd = -1;
     if (ftruncate(fd, 0) != 0 && errno != EINVAL) failed = errno; /* EINVAL: a pipe or a device */
@@ -336,7 +341,10 @@ int moon__cli_session_close(moon__cli_session *s, int exit_code) {
     moon_run_unref(s->run);
     moon_runtime_free(s->runtime); /* may still tell of the end of a run */
     moon__cli_progress_free(s->progress);
-    if (s->output_fd >= 0) close(s->output_fd);
+    if (s->output_fd >= 0) { /* it was not written */
+        close(s->output_fd);
+        if (s->output_made) unlink(s->output_file);
+    }
     exit_code = moon__cli_output_close(&s->output, exit_code);
     moon__cli_output_fini(&s->output);
     if (s->signal_fd >= 0) {

@@ -43,6 +43,7 @@ typedef struct moon__cli_session {
     bool hint;      /* it was not said yet that no model is configured */
     char asked[64]; /* the tool that nobody could be asked about */
     int signal_fd, output_fd;
+    bool output_made; /* the file was not there before */
     sigset_t old_mask;
     unsigned signals;
 } moon__cli_session;

@@ -49,6 +49,12 @@ class Usage(harness.Case):
                 done = self.moonlet("run", "./x.lua", "go", "-m", "custom/mock", "--limit", limit, env=self.environment(model))
                 self.assertEqual((done.code, done.out), (0, "fine\n"), done)
 
+    def test_help_lists_the_shipped_agents(self):
+        out = self.moonlet("help", "run").out
+        for path in (harness.SOURCE / "agents").glob("*.lua"):
+            what = re.search(rf"(?m)^-- {path.stem}: (.*?)[.:](\s|$)", path.read_text()).group(1)
+            (self.assertNotIn if path.stem == "offline" else self.assertIn)(what, out)
+
     def test_version(self):
         done = self.moonlet("--version")
         self.assertRegex(done.out, r"\Amoonlet \d+\.\d+\.\d+\nbuild: .+\nlibraries: libuv \d.+libgit2 \d")
@@ -279,6 +285,19 @@ class Run(harness.Case):
         self.assertEqual((done.code, done.json()["text"]), (0, "the answer"), done)
         with open(os.path.join(self.work, "out.md"), encoding="utf-8") as out:
             self.assertEqual(out.read(), "the answer\n")
+
+    def test_file_is_written_by_a_run_that_is_done_alone(self):
+        old, new = self.file("old.md", "a good brief\n"), os.path.join(self.work, "new.md")
+        self.file("x.lua", script('return { text = "half", tool_calls = { { name = "file.list" } } }', 'tools = { "file" }'))
+        self.file("fails.lua", script('error("no")'))
+        for args, code in ((("./x.lua", "--limit", "steps=1"), 3), (("./fails.lua",), 1), (("./none.lua",), 2), (("./x.lua", "--config", "none"), 2)):
+            for path in ("old.md", "new.md"):
+                with self.subTest((args, path)):
+                    done = self.moonlet("run", *args, "-o", path)
+                    self.assertEqual(done.code, code, done)
+                    with open(old, encoding="utf-8") as kept:
+                        self.assertEqual(kept.read(), "a good brief\n")
+                    self.assertFalse(os.path.exists(new))
 
     def test_file_that_cannot_be_written_is_found_before_the_run(self):
         self.file("x.lua", script('error("this must not run")'))
