@@ -173,6 +173,7 @@ static void hold_standard_descriptors(void) {
 
 static int help_command(int argc, char **argv) {
     if (argc == 0) return print_overview();
+    if (strcmp(argv[0], "help") == 0) return print_overview();
     const moon__cli_command *command = find_command(argv[0]);
     return command ? moon__cli_help(command) : unknown_command(argv[0]);
 }

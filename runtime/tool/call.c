@@ -110,8 +110,8 @@ static void fail_text(moon_call *call, const char *format, ...) {
 static void settle(moon_call *call) {
     const moon_tool *tool = call->o.entry->tool;
     if (call->timed_out)
-        fail_text(call, "%s was stopped after %u seconds, its time limit", tool->name,
-                  (tool->timeout_ms ? tool->timeout_ms : TIMEOUT_DEFAULT_MS) / 1000);
+        fail_text(call, "%s was stopped after %g s, its time limit", tool->name,
+                  (tool->timeout_ms ? tool->timeout_ms : TIMEOUT_DEFAULT_MS) / 1000.0);
     else if (atomic_load(&call->cancelled))
         fail_text(call, "%s was cancelled", tool->name);
     else if (call->out.status == MOON_ELIMIT && !call->failed)

@@ -32,6 +32,7 @@ class Usage(harness.Case):
     def test_every_command_has_help_with_examples(self):
         overview = self.moonlet("--help")
         self.assertEqual((overview.code, overview.err), (0, ""), overview)
+        self.assertEqual(self.moonlet("help", "help").out, overview.out)
         for name in COMMANDS:
             self.assertRegex(overview.out, rf"(?m)^  {name} ")
             by_option, by_command = self.moonlet(name, "--help"), self.moonlet("help", name)

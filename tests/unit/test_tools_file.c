@@ -129,7 +129,7 @@ static void test_file_write__creates_and_replaces(void **state) {
     files_expect(f, WRITE, "{\"path\":\"a/b/c.txt\",\"content\":\"x\\ny\\n\"}", "wrote 4 bytes (2 lines) to a/b/c.txt");
     assert_string_equal(files_get(f, "a/b/c.txt"), "x\ny\n");
     chmod(files_path(f, "a/b/c.txt"), 0751);
-    files_expect(f, WRITE, "{\"path\":\"a/b/c.txt\",\"content\":\"z\"}", "replaced a/b/c.txt with 1 bytes (1 lines)");
+    files_expect(f, WRITE, "{\"path\":\"a/b/c.txt\",\"content\":\"z\"}", "replaced a/b/c.txt with 1 byte (1 line)");
     assert_string_equal(files_get(f, "a/b/c.txt"), "z");
     struct stat st;
     assert_int_equal(stat(files_path(f, "a/b/c.txt"), &st), 0);
