@@ -153,13 +153,13 @@ static void put_note(moon__cli_progress *p, const char *path, const char *codes,
 
 /* ---- tool calls ---- */
 
-/* The argument that says what a call is about; a number or a flag alone would say nothing. */
+/* The argument that says what a call is about; a number, a flag or the workspace itself would say nothing. */
 static const char *main_argument(const moon_json *args, size_t *n) {
     static const char *const names[] = {"pattern", "command", "path", "ref", "glob", "query", "url", "name", NULL};
     if (moon_json_type(args) == MOON_JSON_STRING) return moon_json_str(args, n); /* no JSON: as the model wrote it */
     for (size_t i = 0; names[i]; i++) {
         const char *text = moon_json_str(moon_json_get(args, names[i]), n);
-        if (text && *n > 0) return text;
+        if (text && *n > 0 && strcmp(text, ".") != 0) return text;
     }
     return NULL;
 }

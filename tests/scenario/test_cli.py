@@ -566,7 +566,7 @@ return { tool_calls = { { name = "shell", arguments = { command = "echo run " ..
 
     def test_line_of_a_call_has_what_it_is_about_or_nothing(self):
         self.file("x.lua", script(ECHO + """return { tool_calls = {
-            { name = "file.list", arguments = { summary = true, depth = 1 } },
+            { name = "file.list", arguments = { summary = true, depth = 1, path = "." } },
             { name = "search", arguments = { path = ".", limit = 3, pattern = "alpha" } },
             { name = "file.read", arguments = { limit = 7, path = "a.txt" } } } }""", 'tools = { "file", "search" }'))
         self.file("a.txt", "alpha\n")
