@@ -92,6 +92,14 @@ static bool open_output_file(moon__cli_session *s) {
     return s->output_fd >= 0;
 }
 
+/* Of a run that did not write it. */
+static void drop_output_file(moon__cli_session *s) {
+    if (s->output_fd < 0) return;
+    close(s->output_fd);
+    if (s->output_made) unlink(s->output_file);
+    s->output_fd = -1;
+}
+
 static moon__cli_show choose_show(const moon__cli_session *s) {
     if (s->quiet) return MOON__SHOW_QUIET;
     if (s->tool_call && !s->verbose) return MOON__SHOW_WARN;
@@ -109,8 +117,8 @@ static int find_asked(const moon__cli_session *s) {
 static moon_status open_display(moon__cli_session *s, moon_error *error) {
     s->hint = !s->quiet && !s->model && !s->tool_call;
     moon_status status = moon__cli_progress_new(&s->progress, &s->term, choose_show(s), s->verbose);
-    int asked = find_asked(s);
-    if (status == MOON_OK && asked >= 0) status = moon__cli_prompt_new(&s->prompt, &s->term, asked);
+    int asked = status == MOON_OK ? find_asked(s) : -1;
+    if (asked >= 0) status = moon__cli_prompt_new(&s->prompt, &s->term, asked);
     return status == MOON_OK ? MOON_OK : moon_error_set(error, status, "%s", moon_status_text(status));
 }
 
@@ -193,7 +201,7 @@ moon_run_options moon__cli_session_run_options(moon__cli_session *s) {
         .limits = &s->limits,
         .allow_all = s->yes,
         .can_ask = s->prompt != NULL,
-        .deltas = s->format == MOON__FORMAT_STREAM || (!s->quiet && (s->verbose || s->term.live)),
+        .deltas = s->format == MOON__FORMAT_STREAM || (!s->quiet && s->verbose) || choose_show(s) == MOON__SHOW_LIVE,
         .on_event = on_event,
         .ctx = s,
     };
@@ -206,6 +214,7 @@ static void take_signals(moon__cli_session *s) {
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (s->signals++ > 0) {
             moon__cli_progress_hide(s->progress);
+            drop_output_file(s);
             _exit(moon_stop_exit_code(MOON_STOP_INTERRUPTED));
         }
         moon_run_cancel(s->run);
@@ -341,10 +350,7 @@ int moon__cli_session_close(moon__cli_session *s, int exit_code) {
     moon_run_unref(s->run);
     moon_runtime_free(s->runtime); /* may still tell of the end of a run */
     moon__cli_progress_free(s->progress);
-    if (s->output_fd >= 0) { /* it was not written */
-        close(s->output_fd);
-        if (s->output_made) unlink(s->output_file);
-    }
+    drop_output_file(s);
     exit_code = moon__cli_output_close(&s->output, exit_code);
     moon__cli_output_fini(&s->output);
     if (s->signal_fd >= 0) {

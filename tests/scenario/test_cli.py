@@ -362,7 +362,7 @@ class Run(harness.Case):
 
     def test_second_signal_ends_at_once(self):
         self.file("x.lua", script('return { tool_calls = { { name = "shell", arguments = { command = "trap \'\' TERM; echo $$ > pid; while :; do sleep 1; done" } } } }', 'tools = { "shell" }'))
-        process = self.start("run", "./x.lua", "go", "--yes")
+        process = self.start("run", "./x.lua", "go", "--yes", "-o", "new.md")
         path = os.path.join(self.work, "pid")
         end = time.monotonic() + 60
         while not (os.path.exists(path) and os.path.getsize(path)) and time.monotonic() < end:
@@ -370,6 +370,7 @@ class Run(harness.Case):
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
         self.assertEqual(self.finish(process, timeout=30).code, 130)
+        self.assertFalse(os.path.exists(os.path.join(self.work, "new.md")))
         with open(path, encoding="ascii") as pid:
             try:
                 os.killpg(int(pid.read()), signal.SIGKILL)
