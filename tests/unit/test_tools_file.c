@@ -407,7 +407,8 @@ static void grow(files *f, uint64_t *seed, const char *dir, int depth) {
                                         "[1", "!n", "#h", "d",   "e ",  "b-c",   "Z",  "a]",       "^q"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[200];
-        snprintf(path, sizeof path, "%s%s%s", dir, *dir ? "/" : "", names[i]);
+        int n = snprintf(path, sizeof path, "%s%s%s", dir, *dir ? "/" : "", names[i]);
+        assert_in_range(n, 1, sizeof path - 1);
         if (depth < 2 && next_random(seed) % 4 == 0)
             grow(f, seed, path, depth + 1);
         else if (next_random(seed) % 5)
