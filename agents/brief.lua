@@ -43,8 +43,10 @@ A good order:
   the tree does not have. Read the code behind a suspicion before you write it down.
 - If the reader said what they care about, spend half of your looks there and put it first in every section.
 
-Special cases: no commits (brief the files, say so), detached HEAD (say which commit), a bare repository (only the history: git.show
-"HEAD:path" reads files), no repository at all (a brief of the folder, all history sections in one line that says why).
+Special cases: no commits (brief the files, say so), detached HEAD (say which commit), uncommitted changes (file.read, file.list and
+search tell of the work tree, git.log and git.blame of HEAD: say which a figure is of, and cite no line of HEAD in a file that has
+changed), a directory within a larger repository (git.status gives its prefix: brief that directory, git.log with path = "."), a bare
+repository (only the history: git.show "HEAD:path" reads files), no repository at all (a brief of the folder, all history sections in one line that says why).
 
 # What you hand over
 One Markdown document, no preamble, with these sections in this order, each at most about twelve bullets, most important first:

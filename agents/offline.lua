@@ -236,6 +236,19 @@ local function prose(text, most)
   return table.concat(parts) .. (count > most and "…" or "")
 end
 
+-- Foreign text as an indented code block, where Markdown obeys nothing: what a terminal would obey is escaped, and it is cut.
+local function block(text, most)
+  local parts, count = { "    " }, 0
+  each_code(text:gsub("%s+$", ""), function(bytes, cp)
+    count = count + 1
+    if count > most then return end
+    if bytes == "\n" then parts[#parts + 1] = "\n    "
+    elseif is_odd(cp) and bytes ~= "\t" then parts[#parts + 1] = octal(bytes)
+    else parts[#parts + 1] = bytes end
+  end)
+  return table.concat(parts) .. (count > most and "…" or "")
+end
+
 local function quoted(text, most) return "“" .. prose(text, most or 90) .. "”" end
 
 local function plural(n, one, many) return n .. " " .. (n == 1 and one or many or one .. "s") end
@@ -368,8 +381,9 @@ local function smaller(page)
   return pages
 end
 
+-- The path: in a directory of a larger repository, the commits that changed something in it.
 local function log_call(page)
-  return { page, "git.log", { skip = page.skip, limit = page.limit, stat = page.stat } }
+  return { page, "git.log", { path = ".", skip = page.skip, limit = page.limit, stat = page.stat } }
 end
 
 -- The newest commits with the files they changed, up to WINDOW of them, from the first page's result on; and whether that is
@@ -676,11 +690,13 @@ local function working_tree(status)
   tree.branch = type(v.branch) == "string" and v.branch or nil
   tree.head = type(v.head) == "string" and v.head or nil
   tree.total = v.total
+  tree.prefix = type(v.prefix) == "string" and v.prefix or ""
   tree.detached, tree.bare, tree.unborn = v.detached == true, v.bare == true, v.unborn == true
   for _, entry in ipairs(type(v.entries) == "table" and v.entries or {}) do
     local path = name_of(entry)
     tree.entries[#tree.entries + 1] = path
     tree.changed[path] = true
+    tree.dirty = tree.dirty or path:sub(1, 3) ~= "../" -- those lie outside of the workspace
     for _, side in ipairs { "index", "worktree" } do
       if type(entry[side]) == "string" then
         local kind = (side == "index" and "staged: " or "not staged: ") .. entry[side]
@@ -688,8 +704,12 @@ local function working_tree(status)
       end
     end
   end
+  tree.unlisted = (v.total or 0) > #tree.entries
   return tree
 end
+
+-- Is a file what it is in HEAD, as far as is known? Blame tells of HEAD, sizes and marks are of the work tree.
+local function is_clean(tree, path) return not (tree.unlisted or tree.changed[path]) end
 
 ---------------------------------------------------------------------------------------------------------------------------
 -- brief: the sections. Each takes what was seen and adds lines.
@@ -719,10 +739,10 @@ local function what_it_is(seen, add)
   local name = seen.readme.name
   if title then add("- Its README calls it " .. quoted(title[1]) .. " (" .. file_code(name, title[2]) .. ").") end
   if text then add("- " .. quoted(text[1], 400) .. " (" .. file_code(name, text[2]) .. ")") end
-  if not name and not seen.tree.bare then add("- There is no README at the root" .. seen.at_head .. ".") end
+  if not name and not seen.tree.bare then add("- There is no README at the root" .. seen.at_tree .. ".") end
   local kinds = seen.kinds
   if #kinds > 0 then
-    add(("- %s, %s%s. By size: %s."):format(plural(seen.total, "file"), plural(seen.bytes, "byte"), seen.at_head, join(kinds, function(k)
+    add(("- %s, %s%s. By size: %s."):format(plural(seen.total, "file"), plural(seen.bytes, "byte"), seen.at_tree, join(kinds, function(k)
       return k.name .. " " .. plural(k.files, "file") .. ", " .. plural(k.bytes, "byte")
     end, 10)))
   end
@@ -743,8 +763,15 @@ local function how_laid_out(seen, add)
     local last = area and "; newest commit " .. cited(area.commits[1]) or #seen.commits > 0 and no_commit .. seen.at_head or ""
     add(("- %s: %s, %s%s."):format(area_text(d.path), plural(d.files, "file"), plural(d.bytes, "byte"), last))
   end
-  if #dirs > 16 then add("- And " .. plural(#dirs - 16, "more directory", "more directories") .. seen.at_head .. ".") end
-  if #dirs == 0 and seen.tree.bare then add("- Not to be seen without a work tree; the areas below are those that the commits changed" .. seen.at_head .. ".") end
+  if #dirs > 16 then add("- And " .. plural(#dirs - 16, "more directory", "more directories") .. seen.at_tree .. ".") end
+  if #dirs > 0 then return end
+  if seen.tree.bare then
+    add("- Not to be seen without a work tree; the areas below are those that the commits changed" .. seen.at_head .. ".")
+  elseif seen.not_listed then
+    add("- The files could not be listed: " .. prose(seen.not_listed, 300))
+  else
+    add("- There are no files here (but what a .gitignore names, if there is one)" .. seen.at_tree .. ".")
+  end
 end
 
 local function what_moved(seen, add)
@@ -772,18 +799,18 @@ local function hot_section(seen, add)
   if seen.tree.bare then
     add("Score: commits of the window that changed the file (sizes are not known in a bare repository).")
   else
-    add("Score: commits of the window that changed the file × its size in bytes now, among the " .. seen.ranked
-      .. " files with the most commits; a renamed file keeps its commits.")
+    add("Score: commits of the window that changed the file × its size in bytes now, among the " .. plural(seen.ranked, "file")
+      .. " with the most commits; a renamed file keeps its commits.")
   end
   add("")
   for i = 1, math.min(#seen.hot, 12) do
     local f = seen.hot[i]
     local size = f.size and " × " .. plural(f.size, "byte") .. " = " .. f.score or ""
-    local lines = f.lines and ", " .. plural(f.lines, "line") or ""
+    local lines = f.lines and is_clean(seen.tree, f.path) and ", " .. plural(f.lines, "line") or ""
     add(("- %s: %s%s%s. Newest: %s."):format(file_code(f.path, f.size and f.size > 0 and 1 or nil), plural(#f.commits, "commit"), size, lines,
       ids(f.commits, 3)))
   end
-  if #seen.hot == 0 then add("- None of the files that the window's commits changed is there now" .. seen.at_head .. ".") end
+  if #seen.hot == 0 then add("- None of the files that the window's commits changed is there now" .. seen.at_tree .. ".") end
 end
 
 local function who_knows(seen, add)
@@ -792,11 +819,12 @@ local function who_knows(seen, add)
     if f.owners then
       local counts = {}
       for email, owner in pairs(f.owners) do counts[email] = owner.lines end
-      local partly = f.partly and ", as far as blame could be read" or ""
+      local clean = is_clean(seen.tree, f.path)
+      local partly = (clean and "" or ", in HEAD: the file has changed since") .. (f.partly and ", as far as blame could be read" or "")
       add(("- %s (%s%s): %s."):format(file_code(f.path), plural(f.lines, "line"), partly, join(ranked(counts), function(email)
         local o = f.owners[email]
-        return ("%s %s (%s), newest %s at %s"):format(prose(o.name, 40), plural(o.lines, "line"), share(o, f.lines),
-          id_code(o.id), file_code(f.path, o.line))
+        return ("%s %s (%s), newest %s%s"):format(prose(o.name, 40), plural(o.lines, "line"), share(o, f.lines),
+          id_code(o.id), clean and " at " .. file_code(f.path, o.line) or "")
       end, 4)))
     end
   end
@@ -809,7 +837,7 @@ end
 
 local function open_marks(seen, add)
   if seen.tree.bare then return add("- Not looked at: a bare repository has no files to search" .. seen.at_head .. ".") end
-  if #seen.marks == 0 then return add("- The search for TODO and FIXME found none" .. seen.at_head .. ".") end
+  if #seen.marks == 0 then return add("- The search for TODO and FIXME found none" .. seen.at_tree .. ".") end
   local dated = 0
   for _, m in ipairs(seen.marks) do dated = dated + (m.id and 1 or 0) end
   add(("%s%s with TODO or FIXME, %d of them dated by blame; oldest first. Ages are counted to the newest commit%s."):format(
@@ -827,7 +855,7 @@ local function open_marks(seen, add)
     end
     add(("- %s %s (%s)"):format(file_code(m.path, m.line), quoted(m.text:gsub("^%s+", ""), 100), age))
   end
-  if #seen.marks > 25 then add("- And " .. plural(#seen.marks - 25, "line") .. " more" .. seen.at_head .. ".") end
+  if #seen.marks > 25 then add("- And " .. plural(#seen.marks - 25, "line") .. " more" .. seen.at_tree .. ".") end
 end
 
 -- Is the file still there, as far as is known?
@@ -907,9 +935,10 @@ end
 local function seams_large(seen, add)
   for i = 1, math.min(#seen.hot, 5) do
     local f = seen.hot[i]
-    if (f.size or 0) > 40000 or (f.lines or 0) > 1000 then
+    local lines = is_clean(seen.tree, f.path) and f.lines or nil
+    if (f.size or 0) > 40000 or (lines or 0) > 1000 then
       add(("- Large and hot: %s has %s%s and %s in the window (%s)."):format(file_code(f.path, 1), plural(f.size, "byte"),
-        f.lines and ", " .. plural(f.lines, "line") or "", plural(#f.commits, "commit"), ids(f.commits, 3)))
+        lines and ", " .. plural(lines, "line") or "", plural(#f.commits, "commit"), ids(f.commits, 3)))
     end
   end
 end
@@ -996,7 +1025,7 @@ local function asked_about(seen, add)
     end
     if #said > 0 then add(("- Commits that speak of %s: %s."):format(word, join(said, function(c) return cited(c, 70) end, 6))) end
     if #found.hits + #named + #said == 0 then
-      add(("- %s was found in no file, no path of the window and no commit subject%s."):format(word, seen.at_head))
+      add(("- %s was found in no file, no path of the window and no commit subject%s."):format(word, seen.at_tree))
     end
   end
 end
@@ -1033,6 +1062,7 @@ end
 local function keep_summary(seen, result)
   local v = result.value or {}
   seen.total, seen.bytes, seen.dirs, seen.kinds = v.total or 0, v.bytes or 0, {}, {}
+  seen.not_listed = result.failed and result.text or nil
   for _, d in ipairs(v.dirs or {}) do
     local path = d.path:gsub("/+$", "")
     seen.dirs[#seen.dirs + 1] = { path = path == "." and ROOT or path, files = d.files, bytes = d.bytes }
@@ -1059,9 +1089,13 @@ end
 -- The sentences that other sections lean on.
 local function introduce(seen)
   local t, n = seen.tree, #seen.commits
+  local dirty = t.head and t.dirty
   seen.at_head = t.head and " (at " .. id_code(t.head) .. ")" or ""
+  seen.at_tree = dirty and " (in the work tree on " .. id_code(t.head) .. ")" or seen.at_head
   if not t.known then
     seen.no_history = "This folder is no git repository, so there is no history to look at."
+  elseif t.head then
+    seen.no_history = "No commit has changed this directory of the repository, so there is no history to look at."
   else
     seen.no_history = "There are no commits yet, so there is no history to look at."
   end
@@ -1071,11 +1105,19 @@ local function introduce(seen)
   end
   local first, last = seen.commits[n], seen.commits[1]
   local days = (seen.log.newest - first.time) // 86400
-  seen.window = ("Window: %s (%s, %s, to %s, %s), %s in %s; %s are not counted by area or file."):format(
+  seen.window = ("Window: %s (%s, %s, to %s, %s), %s %s; %s are not counted by area or file."):format(
     seen.whole and plural(n, "commit") .. " in all" or "the newest " .. plural(n, "commit"), id_code(first.id), date(first.time), id_code(last.id), date(last.time),
-    plural(#authors_of(seen.commits), "author"), plural(days, "day"), "merges")
+    plural(#authors_of(seen.commits), "author"), days > 0 and "in " .. plural(days, "day") or "within a day", "merges")
   seen.opening = ("State of %s, written from tool results by fixed rules, without a language model. Dates are author dates in UTC; authors are "
-    .. "told apart by e-mail address."):format(id_code(last.id))
+    .. "told apart by e-mail address."):format(id_code(t.head or last.id))
+  if t.prefix ~= "" then
+    seen.opening = seen.opening .. (" This is %s of a larger repository: only what lies in it is looked at, and paths are relative to it.")
+      :format(file_code(t.prefix))
+  end
+  if dirty then
+    seen.opening = seen.opening .. " There are uncommitted changes: files, their sizes and marks in them are those of the work tree, history and "
+      .. "blame those of the commit."
+  end
 end
 
 local function brief(session)
@@ -1083,7 +1125,7 @@ local function brief(session)
     "find open TODO and FIXME and date them", "look for what the reader cares about and for failing seams", "write the brief" }
   local looks = session:ask {
     { "status", "git.status", { limit = 200 } },
-    { "log", "git.log", { skip = 0, limit = PAGE, stat = true } },
+    { "log", "git.log", { path = ".", skip = 0, limit = PAGE, stat = true } },
     { "summary", "file.list", { summary = true, depth = 1, hidden = true } },
     { "top", "file.list", { depth = 1, limit = 300, hidden = true } },
     { "readmes", "file.list", { depth = 1, glob = "{README,readme,Readme,ReadMe}*" } },
@@ -1326,7 +1368,7 @@ local function look_around(session)
     lines[#lines + 1] = ""
     lines[#lines + 1] = code(call[1]) .. " says:"
     lines[#lines + 1] = ""
-    lines[#lines + 1] = "    " .. prose(results[call[1]].text, 600)
+    lines[#lines + 1] = block(results[call[1]].text, 600)
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -108,7 +108,8 @@ static void report(moon_call *call, const char *path, reader *r, bool whole) {
     if (whole && !lines)
         moon_call_printf(call, "[%s is empty]\n", path);
     else if (!r->shown) {
-        moon_call_fail(call, "%.300s has %zu lines: there is no line %zu", path, lines, r->first);
+        moon_call_fail(call, "%.300s has %zu line%s: there is no line %zu", path, lines, lines == 1 ? "" : "s",
+                       r->first);
         return;
     }
     moon_call_write(call, r->out.p, r->out.len);

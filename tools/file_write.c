@@ -55,10 +55,11 @@ static void start(void *self, moon_call *call, const moon_json *args) {
     }
     moon__file_remember(call, path, content, n);
     size_t lines = moon__text_count_lines(content, n);
+    const char *s = n == 1 ? "" : "s", *lines_s = lines == 1 ? "" : "s";
     if (exists)
-        moon_call_printf(call, "replaced %s with %zu bytes (%zu lines)", path, n, lines);
+        moon_call_printf(call, "replaced %s with %zu byte%s (%zu line%s)", path, n, s, lines, lines_s);
     else
-        moon_call_printf(call, "wrote %zu bytes (%zu lines) to %s", n, lines, path);
+        moon_call_printf(call, "wrote %zu byte%s (%zu line%s) to %s", n, s, lines, lines_s, path);
     moon_call_done(call);
 }
 

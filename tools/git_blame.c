@@ -127,7 +127,8 @@ static int run(blame_query *b, git_commit *commit, const char *path) {
     if (check_file(job, commit, path, &lines)) return -1;
     int64_t from = moon__git_int(job, "from", 1), to = moon__git_int(job, "to", (int64_t)lines);
     if (lines && (from > (int64_t)lines || to < from))
-        return moon__git_fail(job, "%.300s has %zu lines; from and to lie outside", path, lines);
+        return moon__git_fail(job, "%.300s has %zu line%s; from and to lie outside", path, lines,
+                              lines == 1 ? "" : "s");
     if (to > (int64_t)lines) to = (int64_t)lines;
     job->git->blame_options_init(&options, GIT_BLAME_OPTIONS_VERSION);
     options.newest_commit = *job->git->commit_id(commit);

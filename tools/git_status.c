@@ -6,6 +6,8 @@
 #include "git_stat.h"
 #include "git_upstream.h"
 
+enum { PREFIX_MAX = 4096 };
+
 static const char *state_name(int state) {
     switch (state) {
     case GIT_REPOSITORY_STATE_NONE: return "clean";
@@ -60,6 +62,7 @@ static int put_branch(moon__git_job *job, bool *clean) {
         moon_put_null(job->call, "head");
     moon_put_bool(job->call, "detached", detached);
     moon_put_bool(job->call, "bare", job->top == NULL);
+    moon__git_put_text(job, "prefix", job->prefix, PREFIX_MAX);
     moon_put_bool(job->call, "unborn", found == 1);
     moon_put_str(job->call, "state", state_name(git->repository_state(job->repo)), SIZE_MAX);
     bool follows = commit && target && !strncmp(target, heads, sizeof heads - 1) &&
@@ -132,10 +135,12 @@ const moon_tool moon__tool_git_status = {
     .effects = MOON_READ_ONLY | MOON_IDEMPOTENT,
     .flags = MOON_TOOL_BLOCKING,
     .name = "git.status",
-    .description = "Says which branch is checked out, how far it is ahead of and behind its upstream, whether a merge "
-                   "or rebase is going "
-                   "on, and which files differ: `index` is what is staged, `worktree` what is not (untracked "
-                   "directories as one entry).",
+    .description =
+        "Says which branch is checked out, how far it is ahead of and behind its upstream, whether a merge "
+        "or rebase is going "
+        "on, and which files differ: `index` is what is staged, `worktree` what is not (untracked "
+        "directories as one entry). `prefix` is where the workspace lies within the repository, \"\" for its "
+        "top: paths are relative to the workspace, \"../x\" being outside of it.",
     .params =
         "{\"type\":\"object\",\"additionalProperties\":false,\"properties\":{"
         "\"limit\":{\"type\":\"integer\",\"minimum\":1,\"maximum\":20000,\"description\":\"entries, default 500\"}}}",

@@ -354,11 +354,16 @@ static void put_hits(search *s, moon__bytes *out, int64_t *matches, int64_t *fil
         }
 }
 
+static const char *s_of(int64_t n) {
+    return n == 1 ? "" : "s";
+}
+
 static void report_none(const search *s) {
     moon_call *call = s->call;
-    moon_call_printf(call, "no matches in %lld files searched", (long long)s->files);
-    if (s->binary) moon_call_printf(call, "; %lld binary files left out", (long long)s->binary);
-    if (s->unreadable) moon_call_printf(call, "; %lld files or directories cannot be read", (long long)s->unreadable);
+    moon_call_printf(call, "no matches in %lld file%s searched", (long long)s->files, s_of(s->files));
+    if (s->binary) moon_call_printf(call, "; %lld binary file%s left out", (long long)s->binary, s_of(s->binary));
+    if (s->unreadable)
+        moon_call_printf(call, "; %lld path%s cannot be read", (long long)s->unreadable, s_of(s->unreadable));
     moon_call_write(call, "\n", 1);
 }
 
@@ -384,10 +389,11 @@ static void report(search *s) {
             if (!matches)
                 report_none(s);
             else if (s->limits.first_only)
-                moon_call_printf(call, "%lld%s files match%s\n\n", (long long)files, plus, note);
+                moon_call_printf(call, "%lld%s file%s%s\n\n", (long long)files, plus,
+                                 files == 1 ? " matches" : "s match", note);
             else
-                moon_call_printf(call, "%lld%s matches in %lld files%s\n", (long long)matches, plus, (long long)files,
-                                 note);
+                moon_call_printf(call, "%lld%s match%s in %lld file%s%s\n", (long long)matches, plus,
+                                 matches == 1 ? "" : "es", (long long)files, s_of(files), note);
             if (out.len) moon_call_write(call, out.p, out.len);
             moon_call_done(call);
         }

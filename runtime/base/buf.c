@@ -143,9 +143,9 @@ void moon__buf_quoted(moon__buf *buf, const char *text, size_t n) {
         text += plain;
         if (text == end) break;
         size_t step = 1;
-        if ((signed char)*text >= 0) {
+        if ((signed char)*text > 0) {
             add_escape(buf, (unsigned char)*text);
-        } else if ((step = moon__utf8_length(text, (size_t)(end - text)))) {
+        } else if (*text && (step = moon__utf8_length(text, (size_t)(end - text)))) {
             moon__buf_add(buf, text, step);
         } else {
             moon__buf_str(buf, MOON__REPLACEMENT);

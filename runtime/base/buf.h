@@ -30,7 +30,8 @@ void moon__buf_int(moon__buf *buf, int64_t value);
 /* A JSON number: integers up to 2^53 as such, others with the fewest digits that read back as the same double, whatever
  * the locale; null if it is not finite. */
 void moon__buf_num(moon__buf *buf, double value);
-/* A JSON string with quotes; invalid UTF-8 becomes U+FFFD. n may be SIZE_MAX (NUL-terminated); NULL with 0 is "". */
+/* A JSON string with quotes; invalid UTF-8 and NUL become U+FFFD. n may be SIZE_MAX (NUL-terminated); NULL with 0 is
+ * "". */
 void moon__buf_quoted(moon__buf *buf, const char *text, size_t n);
 /* The bytes as a malloc'd, NUL-terminated string that the caller owns ("" if empty). NULL if an addition had failed or
  * memory is out: status says which. The buffer holds no memory after it, in both cases. */

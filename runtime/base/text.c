@@ -47,6 +47,21 @@ void moon__utf8_repair(moon__buf *buf, const char *text, size_t n) {
     if (buf->status) moon__buf_cut(buf, start);
 }
 
+bool moon__text_sound(const char *text, size_t n) {
+    return !n || (!memchr(text, 0, n) && moon__utf8_valid(text, n) == n);
+}
+
+void moon__text_repair(moon__buf *buf, const char *text, size_t n) {
+    size_t start = buf->len;
+    for (const char *zero; n && (zero = memchr(text, 0, n)); text = zero + 1) {
+        moon__utf8_repair(buf, text, (size_t)(zero - text));
+        moon__buf_str(buf, MOON__REPLACEMENT);
+        n -= (size_t)(zero - text) + 1;
+    }
+    moon__utf8_repair(buf, text, n);
+    if (buf->status) moon__buf_cut(buf, start);
+}
+
 size_t moon__utf8_floor(const char *text, size_t n) {
     /* Back to the byte that starts the last code point; if that is whole, or there is none in reach, n is a good cut.
      */
@@ -144,11 +159,9 @@ char *moon__strdup(const char *text) {
 }
 
 char *moon__strndup(const char *text, size_t n) {
-    if (!text) return NULL;
-    size_t length = strnlen(text, n);
-    char *copy = malloc(length + 1);
+    char *copy = text ? malloc(n + 1) : NULL;
     if (!copy) return NULL;
-    memcpy(copy, text, length);
-    copy[length] = '\0';
+    memcpy(copy, text, n);
+    copy[n] = '\0';
     return copy;
 }

@@ -12,6 +12,11 @@ size_t moon__utf8_length(const char *text, size_t n);
 #define MOON__REPLACEMENT "\xEF\xBF\xBD"
 /* Appends text; each invalid byte becomes U+FFFD. */
 void moon__utf8_repair(moon__buf *buf, const char *text, size_t n);
+/* Is it valid UTF-8 without NUL? JSON can say \u0000, but many readers refuse it and C strings end there, so that text
+ * from outside is taken in without. */
+bool moon__text_sound(const char *text, size_t n);
+/* Appends text; each invalid byte and each NUL becomes U+FFFD. */
+void moon__text_repair(moon__buf *buf, const char *text, size_t n);
 /* The largest cut <= n that does not split a code point of text. */
 size_t moon__utf8_floor(const char *text, size_t n);
 /* Appends text made safe for a terminal: printable UTF-8, \n and \t stay; every control character (C0, DEL, C1),
@@ -23,8 +28,9 @@ unsigned moon__edit_distance(const char *a, const char *b);
 /* The nearest of names (NULL-terminated) to word, or NULL if none is near (distance over a third of the length, min 1).
  */
 const char *moon__nearest(const char *word, const char *const *names);
-/* A malloc'd copy; NULL when out of memory or text is NULL. */
+/* A malloc'd copy, NUL-terminated; NULL when out of memory or text is NULL. */
 char *moon__strdup(const char *text);
+/* Of n bytes, all of which are there: a NUL among them is copied like any other. */
 char *moon__strndup(const char *text, size_t n);
 /* Does the glob match the path? `*` and `?` stay within a segment, `**` crosses (and `**` + `/` matches no segment
  * too), [a-z] and [!a-z], {a,b} alternatives, `\` quotes. A pattern without "/" matches the last segment. A pattern of

@@ -9,13 +9,7 @@
 
 #include <moonlet/tool.h>
 
-enum {
-    MOON__EXIT_OK = 0,
-    MOON__EXIT_FAILED = 1,
-    MOON__EXIT_USAGE = 2,
-    MOON__EXIT_REFUSED = 5,
-    MOON__EXIT_PROVIDER = 6
-};
+enum { MOON__EXIT_OK = 0, MOON__EXIT_FAILED = 1, MOON__EXIT_USAGE = 2, MOON__EXIT_PROVIDER = 6 };
 
 typedef struct moon__cli_command {
     const char *name;

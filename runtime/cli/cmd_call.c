@@ -70,12 +70,12 @@ static int call(moon__cli_session *s, const request *r) {
 static int call_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session s;
     request r = {.tool = NULL};
-    moon__buf_init(&r.text, (size_t)64 << 20);
+    moon__buf_init(&r.text, MOON__INPUT_MAX);
     moon__cli_session_init(&s);
     s.result_is_json = s.tool_call = true;
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
-    if (r.args && strcmp(r.args, "-") == 0 && !moon__cli_read_input(&r.text)) {
+    if (r.args && strcmp(r.args, "-") == 0 && !moon__cli_session_read(&s, &r.text)) {
         moon__buf_fini(&r.text);
         return MOON__EXIT_FAILED;
     }

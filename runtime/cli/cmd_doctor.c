@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "output.h"
 #include "probe.h"
+#include "shipped.h"
 #include "term.h"
 
 #include "json.h"
@@ -28,7 +29,7 @@ static const moon__cli_option options[] = {
     {"json", 0, NULL, "an array of findings", OPT_JSON},
     {"model", 'm', "MODEL", "look at this model instead of the one that would be chosen", OPT_MODEL},
     {"cwd", 'C', "DIR", "look at this directory's configuration", OPT_CWD},
-    {"config", 0, "FILE", "the user's configuration, instead of the default place", OPT_CONFIG},
+    {"config", 0, "FILE", "the user's configuration, or \"\" for none at all", OPT_CONFIG},
     MOON__OPTION_HELP,
     {NULL, 0, NULL, NULL, 0},
 };
@@ -76,10 +77,9 @@ static void probe(report *r, const char *name, moon__cli_probe fn, finding other
 static void check_key(report *r, const moon_model_info *info) {
     char detail[DETAIL_MAX];
     tell(r, "base URL", OK, info->base_url ? info->base_url : "none", NULL);
-    snprintf(detail, sizeof detail, info->key_name ? "from the environment variable %s" : "none is set%s",
+    snprintf(detail, sizeof detail, info->key_name ? "from the environment variable %s" : "none is set; none is sent%s",
              info->key_name ? info->key_name : "");
-    tell(r, "key", info->key_name ? OK : WARN, detail,
-         "servers of your own may need none; others: set the provider's variable");
+    tell(r, "key", OK, detail, NULL); /* a provider that insists on one is no model without */
 }
 
 static void check_model(report *r, moon_runtime *runtime, const char *spec) {
@@ -88,7 +88,7 @@ static void check_model(report *r, moon_runtime *runtime, const char *spec) {
     moon_error error = {0};
     if (moon_runtime_model(runtime, spec, &info, &error) != MOON_OK) {
         snprintf(detail, sizeof detail, "%s%s%s", error.where, error.where[0] ? ": " : "", error.text);
-        tell(r, "model", MISSING, detail, "choose one: MOONLET_MODEL=provider/model or --model");
+        tell(r, "model", MISSING, detail, "or choose another: MOONLET_MODEL=provider/model or --model");
         return;
     }
     bool none = strcmp(info.source, "no model is configured") == 0;
@@ -108,7 +108,7 @@ static void check_network(report *r, moon_runtime *runtime) {
 /* ---- files ---- */
 
 static void check_agents(report *r, moon_runtime *runtime) {
-    static const char *const names[] = {"brief", "changelog"};
+    static const char *const names[] = {MOON_CLI_AGENT_NAMES};
     char detail[DETAIL_MAX] = "";
     const char *place = getenv("MOONLET_AGENTS");
     finding state = OK;
@@ -126,37 +126,50 @@ static void check_agents(report *r, moon_runtime *runtime) {
     }
     if (place && *place) {
         size_t n = strlen(detail);
-        snprintf(detail + n, sizeof detail - n, " (MOONLET_AGENTS=%.300s comes first)", place);
+        bool there = access(place, X_OK) == 0;
+        if (!there && state == OK) state = WARN;
+        snprintf(detail + n, sizeof detail - n, " (MOONLET_AGENTS=%.300s %s)", place,
+                 there ? "comes first" : "cannot be looked into");
     }
-    tell(r, "shipped agents", state, detail, "the files in MOONLET_AGENTS do not load; unset it or mend them");
+    tell(r, "shipped agents", state, detail, "mend the files in MOONLET_AGENTS, or unset it");
 }
 
-static void check_file(report *r, const char *name, const char *path) {
+/* One configuration file. failure: why no runtime could be made, with code MOON_OK if one could; it is told here, and
+ * taken back, if it is about this file. */
+static void check_file(report *r, const char *name, const char *path, moon_error *failure) {
     char detail[DETAIL_MAX];
-    bool ok = access(path, R_OK) == 0, absent = !ok && (errno == ENOENT || errno == ENOTDIR);
-    snprintf(detail, sizeof detail, "%s%s%s", path, ok ? "" : ": ",
-             ok       ? ""
-             : absent ? "none, which is fine"
-                      : strerror(errno));
-    tell(r, name, ok || absent ? OK : WARN, detail, "make it readable");
+    const char *at = failure->where[0] ? failure->where : failure->text;
+    if (failure->code != MOON_OK && strstr(at, path)) {
+        snprintf(detail, sizeof detail, "%s%s%s", failure->where, failure->where[0] ? ": " : "", failure->text);
+        tell(r, name, MISSING, detail, "mend it, or leave all configuration out with --config \"\"");
+        *failure = (moon_error){0};
+        return;
+    }
+    bool there = access(path, F_OK) == 0;
+    snprintf(detail, sizeof detail, "%s%s", path, there ? "" : ": none, which is fine");
+    tell(r, name, OK, detail, NULL);
 }
 
-static void check_config(report *r, const char *workspace, const char *config) {
+static void check_config(report *r, const char *workspace, const char *config, moon_error *failure) {
     char path[DETAIL_MAX - 100];
     const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+    if (config && !*config) {
+        tell(r, "user config", OK, "left out, and the project's too", NULL);
+        return;
+    }
     if (config) {
-        check_file(r, "user config", config);
+        check_file(r, "user config", config, failure);
     } else if (base && *base == '/') {
         snprintf(path, sizeof path, "%s/moonlet/config.lua", base);
-        check_file(r, "user config", path);
+        check_file(r, "user config", path, failure);
     } else if (home && *home == '/') {
         snprintf(path, sizeof path, "%s/.config/moonlet/config.lua", home);
-        check_file(r, "user config", path);
+        check_file(r, "user config", path, failure);
     } else {
         tell(r, "user config", OK, "none: neither XDG_CONFIG_HOME nor HOME is set", NULL);
     }
     snprintf(path, sizeof path, "%s/.moonlet/config.lua", workspace ? workspace : ".");
-    check_file(r, "project config", path);
+    check_file(r, "project config", path, failure);
 }
 
 /* ---- the machine ---- */
@@ -174,7 +187,7 @@ static void check_terminal(report *r) {
     char detail[DETAIL_MAX];
     moon__cli_term_init(&term, STDERR_FILENO, false);
     if (!term.tty) {
-        tell(r, "terminal", OK, "standard error is none: no progress, and nobody is asked", NULL);
+        tell(r, "terminal", OK, "standard error is no terminal: no progress, and nobody is asked", NULL);
         return;
     }
     snprintf(detail, sizeof detail, "%u columns, %s, %s", moon__cli_columns(&term),
@@ -220,16 +233,17 @@ static int diagnose(const request *what) {
     if (r.as_json) moon__jw_array(&r.json, NULL);
     snprintf(detail, sizeof detail, "%s", moon_version());
     tell(&r, "moonlet", OK, detail, NULL);
-    check_config(&r, what->workspace, what->config);
     moon_runtime_options o = {
         .size = sizeof o, .workspace = what->workspace, .config = what->config, .model = what->model};
-    if (moon_runtime_new(&runtime, &o, &error) == MOON_OK) {
+    bool made = moon_runtime_new(&runtime, &o, &error) == MOON_OK;
+    check_config(&r, what->workspace, what->config, &error);
+    if (made) {
         check_model(&r, runtime, what->model);
         check_network(&r, runtime);
         check_agents(&r, runtime);
-    } else {
+    } else if (error.code != MOON_OK) {
         snprintf(detail, sizeof detail, "%s%s%s", error.where, error.where[0] ? ": " : "", error.text);
-        tell(&r, "configuration", MISSING, detail, "mend it, or leave it out with --config /dev/null");
+        tell(&r, "workspace", MISSING, detail, "--cwd names the directory to work in");
     }
     check_machine(&r);
     moon_runtime_free(runtime);

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -91,14 +92,55 @@ static int write_all(const moon__cli_template *templates, const char *dir, const
     return code;
 }
 
+/* The directory of this program. */
+static void find_program(char dir[PATH_MAX]) {
+    ssize_t n = readlink("/proc/self/exe", dir, PATH_MAX - 1);
+    dir[n > 0 ? n : 0] = 0;
+    char *slash = strrchr(dir, '/');
+    if (slash) *slash = 0;
+}
+
+/* "PREFIX/lib/pkgconfig" of the installation that the program is part of; false if it is part of none. */
+static bool find_pkgconfig(moon__buf *path, const char *program_dir) {
+    const char *libdir = MOON_CLI_LIBDIR;
+    size_t n = strlen(program_dir);
+    if (n < 4 || strcmp(program_dir + n - 4, "/bin") != 0) return false;
+    moon__buf_printf(path, "%.*s/%s/pkgconfig", *libdir == '/' ? 0 : (int)n - 4, program_dir, libdir);
+    size_t length = path->len;
+    moon__buf_str(path, "/moonlet.pc");
+    bool found = path->p && access(path->p, R_OK) == 0;
+    moon__buf_cut(path, length);
+    return found;
+}
+
+static bool starts_with(const moon__buf *text, const char *start) {
+    return text->p && strncmp(text->p, start, strlen(start)) == 0;
+}
+
+/* The steps that build a plugin: against an installed Moonlet, which pkg-config has to find. */
+static void put_tool_steps(moon__buf *out, const char *dir, const char *name) {
+    char program_dir[PATH_MAX];
+    moon__buf pkgconfig;
+    moon__buf_init(&pkgconfig, 2 * PATH_MAX);
+    find_program(program_dir);
+    moon__buf_printf(out, "Wrote the plugin project %s. ", dir);
+    if (!find_pkgconfig(&pkgconfig, program_dir)) {
+        moon__buf_printf(out, "It needs an installed Moonlet: cmake --install %s --prefix $HOME/.local. ", program_dir);
+        moon__buf_reset(&pkgconfig);
+        moon__buf_printf(&pkgconfig, "$HOME/.local/%s/pkgconfig", MOON_CLI_LIBDIR);
+    }
+    moon__buf_printf(out, "Next:\n\n  cd %s\n  make", dir);
+    bool known = starts_with(&pkgconfig, "/usr/lib") || starts_with(&pkgconfig, "/usr/local/lib");
+    if (!known) moon__buf_printf(out, " PKG_CONFIG_PATH=%s", pkgconfig.p ? pkgconfig.p : "");
+    moon__buf_printf(out, "\n  moonlet call --plugin ./%s.so %s.hello '{\"name\":\"x\"}'\n  make test\n", name, name);
+    moon__buf_fini(&pkgconfig);
+}
+
 static int print_steps(bool tool, const char *dir, const char *name) {
     moon__buf out;
     moon__buf_init(&out, 64 * 1024);
     if (tool) {
-        moon__buf_printf(&out,
-                         "Wrote the plugin project %s. Next:\n\n  cd %s\n  make\n"
-                         "  moonlet call --plugin ./%s.so %s.hello '{\"name\":\"x\"}'\n  make test\n",
-                         dir, dir, name, name);
+        put_tool_steps(&out, dir, name);
     } else {
         moon__buf_printf(&out, "Wrote %s/%s.lua. Next:\n\n  moonlet run %s/%s.lua \"what is in here?\"\n", dir, name,
                          dir, name);

@@ -4,6 +4,7 @@
 #include "limit.h"
 #include "session.h"
 #include "shape.h"
+#include "shipped.h"
 
 #include "run.h"
 #include "text.h"
@@ -23,7 +24,7 @@ static const moon__cli_option options[] = {
     {"prompt", 'p', "TEXT", "the input, as an option", OPT_PROMPT},
     {"print", 0, "TEXT", NULL, OPT_PROMPT},
     {"limit", 0, "KEY=N", "steps, tool_calls, seconds, tokens or usd; repeatable", OPT_LIMIT},
-    {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
+    {"output-file", 'o', "FILE", "also write the last message to FILE, if the run is done", MOON__SESSION_OUTPUT_FILE},
     {"output-last-message", 0, "FILE", NULL, MOON__SESSION_OUTPUT_FILE},
     {"output-schema", 0, "FILE", "the answer has to be JSON of this JSON Schema", OPT_SCHEMA},
     MOON__JOURNAL_OPTION,
@@ -131,16 +132,35 @@ static moon_status start(moon__cli_session *s, const request *r, moon_error *err
     return status;
 }
 
+/* The input as text, whatever bytes it was given in. False: reported. */
+static bool take_input(moon__cli_session *s, request *r) {
+    const char *given = r->input ? r->input : "";
+    size_t n = strlen(given);
+    if (strcmp(given, "-") == 0) {
+        if (!moon__cli_session_read(s, &r->text)) return false;
+        given = r->text.p;
+        n = r->text.len;
+    }
+    if (moon__text_sound(given, n)) return true;
+    moon__buf clean;
+    moon__buf_init(&clean, MOON__INPUT_MAX * strlen(MOON__REPLACEMENT));
+    moon__text_repair(&clean, given, n);
+    moon__buf_fini(&r->text);
+    r->text = clean;
+    if (clean.status != MOON_OK) moon__cli_error("no memory for the input");
+    return clean.status == MOON_OK;
+}
+
 static int run_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session s;
     request r = {.agent = NULL};
     moon_error error = {0};
-    moon__buf_init(&r.text, (size_t)64 << 20);
+    moon__buf_init(&r.text, MOON__INPUT_MAX);
     moon__cli_session_init(&s);
     s.journal = "";
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
-    if (r.input && strcmp(r.input, "-") == 0 && !moon__cli_read_input(&r.text)) {
+    if (!take_input(&s, &r)) {
         moon__buf_fini(&r.text);
         return MOON__EXIT_FAILED;
     }
@@ -159,13 +179,14 @@ const moon__cli_command moon__cli_cmd_run = {
     .about = "Runs an agent to its end. The result goes to standard output, everything else to standard error.\n"
              "INPUT is the task. With \"-\" it is read from standard input; without it the agent gets an empty one,\n"
              "and standard input is not touched.\n\n"
+             "Shipped agents:\n" MOON_CLI_AGENTS "\n"
              "Tools that only read are run. For others the agent's policy, the configuration, --policy or --yes must\n"
              "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
              "Ctrl-C ends the run and still writes what it has; a second one ends the program.",
     .examples = "moonlet run brief --cwd ~/src/project\n"
                 "moonlet run brief --cwd . \"error handling\" -o brief.md\n"
                 "moonlet run ./agent.lua \"add a test for parse()\" --policy file=allow --policy shell=ask\n"
-                "git diff | moonlet run ./review.lua - --model openai/gpt-5-mini --limit usd=0.10\n"
+                "git diff | moonlet run ./review.lua - --model openai/gpt-5-mini --limit tokens=200000\n"
                 "moonlet run ./agent.lua \"which files?\" --output-schema files.json --output json | jq .output\n"
                 "moonlet run brief --output stream-json | jq -r .type",
     .options = options,

@@ -138,8 +138,8 @@ int moon__cli_exit_code(moon_status status) {
     case MOON_ESCHEMA:
     case MOON_ESCRIPT:
     case MOON_EEXIST:
+    case MOON_EDENIED: /* to a configuration, or to us by the file system; what policy refuses is a run's end */
     case MOON_EUNSUPPORTED: return MOON__EXIT_USAGE;
-    case MOON_EDENIED: return MOON__EXIT_REFUSED;
     case MOON_ENET:
     case MOON_EPROVIDER: return MOON__EXIT_PROVIDER;
     default: return MOON__EXIT_FAILED;
@@ -175,6 +175,7 @@ static void hold_standard_descriptors(void) {
 
 static int help_command(int argc, char **argv) {
     if (argc == 0) return print_overview();
+    if (strcmp(argv[0], "help") == 0) return print_overview();
     const moon__cli_command *command = find_command(argv[0]);
     return command ? moon__cli_help(command) : unknown_command(argv[0]);
 }

@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CALLS_SHOWN = 32, LABEL_MAX = 400, TICK_MS = 100, PLAN_SHOWN = 20 };
+enum { CALLS_SHOWN = 32, LABEL_MAX = 400, TICK_MS = 100, PLAN_SHOWN = 20, STREAMED_MAX = 4 << 20 };
 
 /* A call that runs. */
 typedef struct shown_call {
@@ -34,7 +34,10 @@ struct moon__cli_progress {
     char model[128];
     shown_call calls[CALLS_SHOWN];
     size_t n_calls;
-    moon__buf out; /* what is written next, in one piece */
+    int64_t received;      /* bytes of the answer that is coming in */
+    const char *receiving; /* what of it comes just now */
+    moon__buf streamed;    /* its text, as far as it was shown */
+    moon__buf out;         /* what is written next, in one piece */
 };
 
 static int64_t now_ms(void) {
@@ -51,6 +54,7 @@ moon_status moon__cli_progress_new(moon__cli_progress **out, const moon__cli_ter
     p->show = show;
     p->verbose = verbose;
     p->started_ms = now_ms();
+    moon__buf_init(&p->streamed, STREAMED_MAX);
     moon__buf_init(&p->out, 1 << 20);
     *out = p;
     return MOON_OK;
@@ -59,6 +63,7 @@ moon_status moon__cli_progress_new(moon__cli_progress **out, const moon__cli_ter
 void moon__cli_progress_free(moon__cli_progress *p) {
     if (!p) return;
     moon__cli_progress_hide(p);
+    moon__buf_fini(&p->streamed);
     moon__buf_fini(&p->out);
     free(p);
 }
@@ -148,16 +153,15 @@ static void put_note(moon__cli_progress *p, const char *path, const char *codes,
 
 /* ---- tool calls ---- */
 
-/* The argument that says most about a call. */
-static const moon_json *main_argument(const moon_json *args) {
-    static const char *const names[] = {"pattern", "command", "query", "path", "ref",
-                                        "glob",    "name",    "url",   "text", NULL};
-    if (moon_json_type(args) == MOON_JSON_STRING) return args; /* not JSON: shown as the model wrote it */
+/* The argument that says what a call is about; a number, a flag or the workspace itself would say nothing. */
+static const char *main_argument(const moon_json *args, size_t *n) {
+    static const char *const names[] = {"pattern", "command", "path", "ref", "glob", "query", "url", "name", NULL};
+    if (moon_json_type(args) == MOON_JSON_STRING) return moon_json_str(args, n); /* no JSON: as the model wrote it */
     for (size_t i = 0; names[i]; i++) {
-        const moon_json *value = moon_json_get(args, names[i]);
-        if (moon_json_type(value) == MOON_JSON_STRING) return value;
+        const char *text = moon_json_str(moon_json_get(args, names[i]), n);
+        if (text && *n > 0 && strcmp(text, ".") != 0) return text;
     }
-    return moon_json_first(args);
+    return NULL;
 }
 
 static void make_label(shown_call *call, const moon__cli_term *term, const char *tool, const moon_json *args) {
@@ -165,22 +169,13 @@ static void make_label(shown_call *call, const moon__cli_term *term, const char 
     moon__buf_init(&label, 16 * 1024);
     moon__cli_fit(&label, term, tool, strlen(tool), 64);
     call->tool_length = label.len;
-    const moon_json *value = main_argument(args);
-    if (value) {
-        size_t n;
-        moon__buf text;
-        moon__buf_init(&text, 1 << 20);
-        const char *s = moon_json_str(value, &n);
-        if (s) {
-            moon__buf_add(&text, s, n < 1024 ? n : moon__utf8_floor(s, 1024));
-        } else {
-            moon__json_print(&text, value);
-        }
+    size_t n;
+    const char *text = main_argument(args, &n);
+    if (text) {
         moon__buf_char(&label, ' ');
-        moon__cli_fit(&label, term, text.p ? text.p : "", text.len, 160);
-        moon__buf_fini(&text);
+        moon__cli_fit(&label, term, text, n, 160);
     }
-    size_t n = label.len < sizeof call->label ? label.len : moon__utf8_floor(label.p, sizeof call->label - 1);
+    n = label.len < sizeof call->label ? label.len : moon__utf8_floor(label.p, sizeof call->label - 1);
     memcpy(call->label, label.p ? label.p : "", n);
     call->label[n] = 0;
     if (call->tool_length > n) call->tool_length = n;
@@ -264,6 +259,12 @@ static void on_created(moon__cli_progress *p, const moon_event *event, const moo
     moon__buf_char(&p->out, '\n');
 }
 
+/* What came of an answer is of no account any more: it is whole, or it begins again. */
+static void forget_answer(moon__cli_progress *p) {
+    p->received = 0;
+    p->receiving = NULL;
+}
+
 static void on_response(moon__cli_progress *p, const moon_event *event, const moon_json *body) {
     const moon_json *usage = moon_json_get(body, "usage");
     int64_t input = 0, output = 0, step = 0, ms = 0;
@@ -273,6 +274,7 @@ static void on_response(moon__cli_progress *p, const moon_event *event, const mo
     moon_json_int(moon_json_get(usage, "input_tokens"), &input);
     moon_json_int(moon_json_get(usage, "output_tokens"), &output);
     moon_json_num(moon_json_get(usage, "usd"), &usd);
+    forget_answer(p);
     p->input_tokens += input;
     p->output_tokens += output;
     if (usd > 0) p->usd += usd;
@@ -318,6 +320,8 @@ static void on_plan(moon__cli_progress *p, const moon_event *event, const moon_j
 
 static void on_retry(moon__cli_progress *p, const moon_event *event, const moon_json *body) {
     int64_t wait = 0, attempt = 0;
+    forget_answer(p);
+    moon__buf_reset(&p->streamed);
     moon_json_int(moon_json_get(body, "wait_ms"), &wait);
     moon_json_int(moon_json_get(body, "attempt"), &attempt);
     moon__buf head;
@@ -354,23 +358,39 @@ static void on_request(moon__cli_progress *p, const moon_json *body) {
     }
 }
 
-/* Streamed text, for those who asked to see it. */
+/* Counted for the status line; the text itself only for those who asked to see it. */
 static void on_delta(moon__cli_progress *p, const moon_json *body) {
     size_t n;
-    const char *text = moon_json_str(moon_json_get(body, "text"), &n);
-    if (!p->verbose || !text || n == 0 || strcmp(str(body, "kind"), "call") == 0) return;
+    const char *text = moon_json_str(moon_json_get(body, "text"), &n), *kind = str(body, "kind");
+    bool call = strcmp(kind, "call") == 0, reasoning = strcmp(kind, "reasoning") == 0;
+    if (!text || n == 0) return;
+    p->received += (int64_t)n;
+    p->receiving = call ? "receiving a tool call" : reasoning ? "receiving reasoning" : "receiving the answer";
+    if (!p->verbose || call) return;
     if (!p->mid_line) erase(p);
-    moon__cli_sgr(&p->out, &p->term, "2");
+    moon__cli_sgr(&p->out, &p->term, reasoning ? "2" : "");
     moon__term_safe(&p->out, text, n);
     moon__cli_sgr(&p->out, &p->term, "");
+    if (!reasoning) moon__buf_add(&p->streamed, text, n);
     p->mid_line = text[n - 1] != '\n';
     flush(p);
+}
+
+static void on_step(moon__cli_progress *p) {
+    p->steps++;
+    forget_answer(p);
+    moon__buf_reset(&p->streamed);
+}
+
+bool moon__cli_progress_streamed(const moon__cli_progress *p, const char *text, size_t length) {
+    const moon__buf *seen = &p->streamed;
+    return length > 0 && seen->status == MOON_OK && seen->len == length && memcmp(seen->p, text, length) == 0;
 }
 
 static void show_event(moon__cli_progress *p, const moon_event *event, const moon_json *body) {
     switch (event->type) {
     case MOON_EVENT_RUN_CREATED: on_created(p, event, body); break;
-    case MOON_EVENT_STEP_STARTED: p->steps++; break;
+    case MOON_EVENT_STEP_STARTED: on_step(p); break;
     case MOON_EVENT_MODEL_DELTA: on_delta(p, body); break;
     case MOON_EVENT_MODEL_RESPONSE: on_response(p, event, body); break;
     case MOON_EVENT_TOOL_INTENT: on_intent(p, body); break;
@@ -408,6 +428,19 @@ int moon__cli_progress_due(const moon__cli_progress *p) {
     return wait < 0 ? 0 : (int)wait;
 }
 
+static void put_doing(const moon__cli_progress *p, moon__buf *buf) {
+    if (p->n_calls > 0) {
+        moon__buf_str(buf, p->calls[0].label);
+        if (p->n_calls > 1) moon__buf_printf(buf, " and %zu more", p->n_calls - 1);
+    } else if (p->receiving) {
+        moon__buf_printf(buf, "%s (", p->receiving);
+        moon__cli_put_count(buf, p->received);
+        moon__buf_str(buf, p->received == 1 ? " byte)" : " bytes)");
+    } else {
+        moon__buf_str(buf, p->steps > 0 ? "waiting for the model" : "starting");
+    }
+}
+
 void moon__cli_progress_tick(moon__cli_progress *p) {
     static const char *const wheel[] = {"\xe2\xa0\x8b", "\xe2\xa0\x99", "\xe2\xa0\xb9", "\xe2\xa0\xb8", "\xe2\xa0\xbc",
                                         "\xe2\xa0\xb4", "\xe2\xa0\xa6", "\xe2\xa0\xa7", "\xe2\xa0\x87", "\xe2\xa0\x8f"};
@@ -424,8 +457,7 @@ void moon__cli_progress_tick(moon__cli_progress *p) {
     moon__buf_printf(&rest, "%s%lld:%02lld", glyph(p, " \xc2\xb7 ", ", "), (long long)(seconds / 60),
                      (long long)(seconds % 60));
     moon__buf_str(&rest, glyph(p, " \xc2\xb7 ", ", "));
-    moon__buf_str(&rest, p->n_calls > 0 ? p->calls[0].label : p->steps > 0 ? "waiting for the model" : "starting");
-    if (p->n_calls > 1) moon__buf_printf(&rest, " and %zu more", p->n_calls - 1);
+    put_doing(p, &rest);
     put_styled(p, "36", p->term.utf8 ? wheel[p->spin % 10] : plain[p->spin % 4]);
     moon__buf_char(&p->out, ' ');
     unsigned columns = moon__cli_columns(&p->term);

@@ -32,6 +32,8 @@ void moon__cli_progress_hide(moon__cli_progress *progress);
  * again. */
 void moon__cli_progress_share(moon__cli_progress *progress, bool foreign);
 bool moon__cli_progress_shared(const moon__cli_progress *progress);
+/* Was this text the last that was streamed onto the screen, and all of it? Then it is there to be read already. */
+bool moon__cli_progress_streamed(const moon__cli_progress *progress, const char *text, size_t length);
 /* The last line: how the run ended and what it took. */
 void moon__cli_progress_end(moon__cli_progress *progress, const moon_result *result);
 /* The model that answered last; NULL: none was asked. */

@@ -18,7 +18,8 @@ enum {
     NAME_MAX_BYTES = 64,
     VALUE_LINES = 40,
     VALUE_BYTES = 6000,
-    LINE_MAX_BYTES = 4000
+    LINE_MAX_BYTES = 4000,
+    QUESTION_MAX = 32 << 20 /* arguments have up to 1 MiB, and a byte may be shown as eight */
 };
 
 typedef struct question {
@@ -32,8 +33,10 @@ typedef enum prompt_state { IDLE, ASKING, REASON } prompt_state;
 
 struct moon__cli_prompt {
     moon__cli_term term;
+    int input;
     prompt_state state;
-    bool ended; /* standard input has: nobody can answer */
+    bool ended; /* the input has: nobody can answer */
+    bool cut;   /* the question that is shown is not whole */
     question *first, **last;
     size_t n;
     char always[ALWAYS_MAX][NAME_MAX_BYTES];
@@ -41,10 +44,14 @@ struct moon__cli_prompt {
     moon__buf line; /* typed so far */
 };
 
-moon_status moon__cli_prompt_new(moon__cli_prompt **out, const moon__cli_term *term) {
+moon_status moon__cli_prompt_new(moon__cli_prompt **out, const moon__cli_term *term, int input) {
     moon__cli_prompt *p = calloc(1, sizeof *p);
-    if (!p) return MOON_ENOMEM;
+    if (!p) {
+        if (input != STDIN_FILENO) close(input);
+        return MOON_ENOMEM;
+    }
     p->term = *term;
+    p->input = input;
     p->last = &p->first;
     moon__buf_init(&p->line, LINE_MAX_BYTES);
     *out = p;
@@ -64,6 +71,7 @@ void moon__cli_prompt_free(moon__cli_prompt *p) {
     if (!p) return;
     if (p->state != IDLE) (void)moon__cli_write(p->term.fd, "\n", 1);
     while (p->first) drop_first(p);
+    if (p->input != STDIN_FILENO) close(p->input);
     moon__buf_fini(&p->line);
     free(p);
 }
@@ -91,6 +99,10 @@ moon_status moon__cli_prompt_ask(moon__cli_prompt *p, const moon_event *event) {
     return MOON_OK;
 }
 
+int moon__cli_prompt_input(const moon__cli_prompt *p) {
+    return p->input;
+}
+
 bool moon__cli_prompt_active(const moon__cli_prompt *p) {
     return p->state != IDLE;
 }
@@ -101,11 +113,12 @@ bool moon__cli_prompt_waits(const moon__cli_prompt *p) {
 
 /* ---- what is asked ---- */
 
-/* A text of several lines, each behind the mark ("+" for what is written, "-" for what goes), cut with a note. */
-static void put_block(moon__buf *out, const char *mark, const char *text, size_t n) {
-    size_t cut = n < VALUE_BYTES ? n : moon__utf8_floor(text, VALUE_BYTES), lines = 0, at = 0;
+/* A text of several lines, each behind the mark ("+" for what is written, "-" for what goes), cut with a note unless
+ * all of it is wanted. True: it was cut. */
+static bool put_block(moon__buf *out, const char *mark, const char *text, size_t n, bool all) {
+    size_t cut = all || n < VALUE_BYTES ? n : moon__utf8_floor(text, VALUE_BYTES), lines = 0, at = 0;
     moon__buf_char(out, '\n');
-    while (at < cut && lines < VALUE_LINES) {
+    while (at < cut && (all || lines < VALUE_LINES)) {
         const char *end = memchr(text + at, '\n', cut - at);
         size_t length = end ? (size_t)(end - text) - at : cut - at;
         moon__buf_printf(out, "    %s ", mark);
@@ -114,10 +127,24 @@ static void put_block(moon__buf *out, const char *mark, const char *text, size_t
         at += length + (end != NULL);
         lines++;
     }
-    if (at < n) moon__buf_printf(out, "    (%zu more bytes are not shown)\n", n - at);
+    if (at < n) moon__buf_printf(out, "    (%zu more byte%s not shown)\n", n - at, n - at == 1 ? " is" : "s are");
+    return at < n;
 }
 
-static void put_argument(moon__buf *out, const moon_json *value) {
+/* Where an argument stands: first what is changed, then how, then the change itself, what goes before what comes. */
+typedef enum argument_place { TARGET, PLAIN, GOES, COMES, PLACES } argument_place;
+
+static argument_place place_of(const moon_json *value) {
+    const char *name = moon_json_name(value);
+    if (strcmp(name, "path") == 0) return TARGET;
+    if (moon_json_type(value) != MOON_JSON_STRING) return PLAIN;
+    if (strcmp(name, "old") == 0) return GOES;
+    return strcmp(name, "new") == 0 || strcmp(name, "content") == 0 ? COMES : PLAIN;
+}
+
+/* True: it was cut. */
+static bool put_argument(moon__buf *out, const moon_json *value, bool all) {
+    argument_place place = place_of(value);
     const char *name = moon_json_name(value);
     size_t n = 0;
     const char *text = moon_json_str(value, &n);
@@ -130,33 +157,38 @@ static void put_argument(moon__buf *out, const moon_json *value) {
     }
     moon__buf_str(out, "  ");
     moon__term_safe(out, name, strnlen(name, 200));
-    moon__buf_str(out, ": ");
-    if (n > 200 || memchr(text, '\n', n)) {
-        bool added = strcmp(name, "new") == 0 || strcmp(name, "content") == 0;
-        put_block(out, added ? "+" : strcmp(name, "old") == 0 ? "-" : "|", text, n);
+    moon__buf_char(out, ':');
+    bool cut = false;
+    if (place >= GOES || n > 200 || memchr(text, '\n', n)) {
+        cut = put_block(out, place == COMES ? "+" : place == GOES ? "-" : "|", text, n, all);
     } else {
+        moon__buf_char(out, ' ');
         moon__term_safe(out, text, n);
         moon__buf_char(out, '\n');
     }
     moon__buf_fini(&printed);
+    return cut;
 }
 
 static void put_choices(moon__cli_prompt *p, moon__buf *out, const question *q) {
     moon__cli_sgr(out, &p->term, "1");
     moon__buf_str(out, "Allow it? [y] once, [a] always ");
     moon__term_safe(out, q->tool, strlen(q->tool));
-    moon__buf_str(out, " in this run, [n] no: ");
+    moon__buf_printf(out, " in this run, [n] no%s: ", p->cut ? ", [v] view all" : "");
     moon__cli_sgr(out, &p->term, "");
 }
 
-static void put_question(moon__cli_prompt *p, moon__buf *out, const question *q) {
+static void put_question(moon__cli_prompt *p, moon__buf *out, const question *q, bool all) {
     const moon_json *args = moon_json_get(q->body, "arguments");
     moon__cli_sgr(out, &p->term, "1;33");
     moon__term_safe(out, q->tool, strlen(q->tool));
     moon__cli_sgr(out, &p->term, "");
     moon__buf_str(out, " wants to run with\n");
+    p->cut = false;
     if (moon_json_type(args) == MOON_JSON_OBJECT) {
-        for (const moon_json *a = moon_json_first(args); a; a = moon_json_next(a)) put_argument(out, a);
+        for (argument_place place = TARGET; place < PLACES; place++)
+            for (const moon_json *a = moon_json_first(args); a; a = moon_json_next(a))
+                if (place_of(a) == place && put_argument(out, a, all)) p->cut = true;
         if (moon_json_size(args) == 0) moon__buf_str(out, "  no arguments\n");
     }
     put_choices(p, out, q);
@@ -201,20 +233,24 @@ static bool always_allowed(const moon__cli_prompt *p, const char *tool) {
     return false;
 }
 
+static void ask(moon__cli_prompt *p, bool all) {
+    moon__buf out;
+    moon__buf_init(&out, QUESTION_MAX);
+    put_question(p, &out, p->first, all);
+    (void)tcflush(p->input, TCIFLUSH);
+    moon__buf_reset(&p->line);
+    say(p, &out);
+    p->state = ASKING;
+}
+
 void moon__cli_prompt_show(moon__cli_prompt *p, moon_run *run) {
     while (p->first && p->state == IDLE) {
         if (p->ended) {
-            decide(p, run, false, "nobody is at the terminal to allow it");
+            decide(p, run, false, "the user ended the input instead of allowing it");
         } else if (always_allowed(p, p->first->tool)) {
             decide(p, run, true, NULL);
         } else {
-            moon__buf out;
-            moon__buf_init(&out, 4 << 20);
-            put_question(p, &out, p->first);
-            (void)tcflush(STDIN_FILENO, TCIFLUSH);
-            moon__buf_reset(&p->line);
-            say(p, &out);
-            p->state = ASKING;
+            ask(p, false);
         }
     }
 }
@@ -228,8 +264,10 @@ static void take_answer(moon__cli_prompt *p, moon_run *run, const char *word) {
     } else if (strcasecmp(word, "n") == 0 || strcasecmp(word, "no") == 0) {
         p->state = REASON;
         say_reason(p);
+    } else if (p->cut && (strcasecmp(word, "v") == 0 || strcasecmp(word, "view") == 0)) {
+        ask(p, true);
     } else {
-        say_text(p, "Please answer y, a or n.\n");
+        say_text(p, p->cut ? "Please answer y, a, n or v.\n" : "Please answer y, a or n.\n");
         moon__cli_prompt_again(p);
     }
 }
@@ -254,12 +292,12 @@ static void take_line(moon__cli_prompt *p, moon_run *run) {
 
 void moon__cli_prompt_read(moon__cli_prompt *p, moon_run *run) {
     char bytes[512];
-    ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
+    ssize_t n = read(p->input, bytes, sizeof bytes);
     if (n < 0 && (errno == EINTR || errno == EAGAIN)) return;
     if (n <= 0) {
         p->ended = true;
         p->state = IDLE;
-        say_text(p, "\n");
+        say_text(p, "\nThe input has ended: that is a no, to this call and to all that are still to be asked for.\n");
         moon__cli_prompt_show(p, run);
         return;
     }

@@ -11,9 +11,8 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
-
-static const size_t input_max = (size_t)64 << 20;
 
 void moon__cli_session_init(moon__cli_session *s) {
     *s = (moon__cli_session){.limits = MOON_LIMITS_NONE, .signal_fd = -1, .output_fd = -1};
@@ -45,10 +44,11 @@ const char *moon__cli_session_option(moon__cli_session *s, int id, const char *v
     return why;
 }
 
-bool moon__cli_read_input(moon__buf *text) {
+bool moon__cli_session_read(moon__cli_session *s, moon__buf *text) {
+    s->stdin_taken = true;
     for (;;) {
         if (moon__buf_reserve(text, 64 * 1024) != MOON_OK) {
-            moon__cli_error("standard input is over %zu MiB", input_max >> 20);
+            moon__cli_error("standard input is over %zu MiB", text->max >> 20);
             return false;
         }
         ssize_t n = read(STDIN_FILENO, text->p + text->len, 64 * 1024);
@@ -80,13 +80,26 @@ static bool watch_signals(moon__cli_session *s) {
     return s->signal_fd >= 0;
 }
 
-/* The file for the last message is opened before the run, so that a wrong path does not cost one; it is emptied only
- * when there is something to write. */
+/* The file for the last message is opened before the run, so that a wrong path does not cost one. Only a run that is
+ * done writes it: after any other it is as it was, and one that was not there goes again. */
 static bool open_output_file(moon__cli_session *s) {
+    const int flags = O_WRONLY | O_CLOEXEC | O_NOCTTY;
     if (!s->output_file) return true;
-    s->output_fd = open(s->output_file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    s->output_fd = open(s->output_file, flags);
+    if (s->output_fd < 0 && errno == ENOENT) {
+        s->output_fd = open(s->output_file, flags | O_CREAT, 0666);
+        s->output_made = s->output_fd >= 0;
+    }
     if (s->output_fd < 0) moon__cli_error("cannot write %s: %s", s->output_file, strerror(errno));
     return s->output_fd >= 0;
+}
+
+/* Of a run that did not write it. */
+static void drop_output_file(moon__cli_session *s) {
+    if (s->output_fd < 0) return;
+    close(s->output_fd);
+    if (s->output_made) unlink(s->output_file);
+    s->output_fd = -1;
 }
 
 static moon__cli_show choose_show(const moon__cli_session *s) {
@@ -96,12 +109,18 @@ static moon__cli_show choose_show(const moon__cli_session *s) {
     return s->term.tty || s->verbose ? MOON__SHOW_LINES : MOON__SHOW_WARN;
 }
 
+/* The terminal that somebody answers on; -1: there is none. */
+static int find_asked(const moon__cli_session *s) {
+    if (!s->term.tty) return -1; /* nobody would see the question */
+    if (isatty(STDIN_FILENO) == 1) return STDIN_FILENO;
+    return s->stdin_taken ? open("/dev/tty", O_RDONLY | O_CLOEXEC | O_NOCTTY) : -1;
+}
+
 static moon_status open_display(moon__cli_session *s, moon_error *error) {
     s->hint = !s->quiet && !s->model && !s->tool_call;
     moon_status status = moon__cli_progress_new(&s->progress, &s->term, choose_show(s), s->verbose);
-    if (status == MOON_OK && s->term.tty && isatty(STDIN_FILENO) == 1) {
-        status = moon__cli_prompt_new(&s->prompt, &s->term);
-    }
+    int asked = status == MOON_OK ? find_asked(s) : -1;
+    if (asked >= 0) status = moon__cli_prompt_new(&s->prompt, &s->term, asked);
     return status == MOON_OK ? MOON_OK : moon_error_set(error, status, "%s", moon_status_text(status));
 }
 
@@ -186,7 +205,7 @@ moon_run_options moon__cli_session_run_options(moon__cli_session *s) {
         .allow_all = s->yes,
         .can_ask = s->prompt != NULL,
         .park = s->park,
-        .deltas = s->format == MOON__FORMAT_STREAM || (s->verbose && !s->quiet),
+        .deltas = s->format == MOON__FORMAT_STREAM || (!s->quiet && s->verbose) || choose_show(s) == MOON__SHOW_LIVE,
         .on_event = on_event,
         .ctx = s,
     };
@@ -199,6 +218,7 @@ static void take_signals(moon__cli_session *s) {
     while (read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
         if (s->signals++ > 0) {
             moon__cli_progress_hide(s->progress);
+            drop_output_file(s);
             _exit(moon_stop_exit_code(MOON_STOP_INTERRUPTED));
         }
         moon_run_cancel(s->run);
@@ -252,7 +272,7 @@ static moon_status turn(moon__cli_session *s, moon_error *error) {
     struct pollfd fds[3] = {
         {.fd = moon_runtime_fd(s->runtime), .events = POLLIN},
         {.fd = s->signal_fd, .events = POLLIN},
-        {.fd = asking ? STDIN_FILENO : -1, .events = POLLIN},
+        {.fd = asking ? moon__cli_prompt_input(s->prompt) : -1, .events = POLLIN},
     };
     int timeout = sooner(moon_runtime_timeout(s->runtime), moon__cli_progress_due(s->progress));
     if (poll(fds, 3, timeout) < 0 && errno != EINTR)
@@ -290,7 +310,7 @@ static void explain(const moon__cli_session *s, const moon_result *result) {
 
 /* The last message goes to the file as it is, whatever the format of standard output. */
 static int write_output_file(moon__cli_session *s, const moon_result *result) {
-    if (s->output_fd < 0) return 0;
+    if (s->output_fd < 0 || result->stop != MOON_STOP_DONE) return 0;
     int fd = s->output_fd, failed = 0;
     s->output_fd = -1;
     if (ftruncate(fd, 0) != 0 && errno != EINVAL) failed = errno; /* EINVAL: a pipe or a device */
@@ -300,6 +320,14 @@ static int write_output_file(moon__cli_session *s, const moon_result *result) {
     if (close(fd) != 0 && !failed) failed = errno;
     if (failed) moon__cli_error("cannot write %s: %s", s->output_file, strerror(failed));
     return failed;
+}
+
+/* Was the result streamed to the very terminal that it would go to? */
+static bool is_on_screen(const moon__cli_session *s, const moon_result *result) {
+    struct stat out, err;
+    return s->format == MOON__FORMAT_TEXT && isatty(STDOUT_FILENO) == 1 && fstat(STDOUT_FILENO, &out) == 0 &&
+           fstat(s->term.fd, &err) == 0 && out.st_rdev == err.st_rdev &&
+           moon__cli_progress_streamed(s->progress, result->text, result->text_length);
 }
 
 int moon__cli_session_drive(moon__cli_session *s) {
@@ -324,7 +352,7 @@ int moon__cli_session_drive(moon__cli_session *s) {
         .exit_code = code,
         .json = s->result_is_json,
     };
-    moon__cli_output_result(&s->output, &outcome);
+    if (!is_on_screen(s, result)) moon__cli_output_result(&s->output, &outcome);
     return code;
 }
 
@@ -334,7 +362,7 @@ int moon__cli_session_close(moon__cli_session *s, int exit_code) {
     moon_run_unref(s->run);
     moon_runtime_free(s->runtime); /* may still tell of the end of a run */
     moon__cli_progress_free(s->progress);
-    if (s->output_fd >= 0) close(s->output_fd);
+    drop_output_file(s);
     exit_code = moon__cli_output_close(&s->output, exit_code);
     moon__cli_output_fini(&s->output);
     if (s->signal_fd >= 0) {

@@ -32,6 +32,7 @@ typedef struct moon__cli_session {
     bool yes, quiet, verbose, no_colour, park;
     bool result_is_json; /* the result's text is given parsed where it can be */
     bool tool_call;      /* one tool and no model: little progress, and its failure is its own text */
+    bool stdin_taken;    /* it was read to its end: who is asked answers on the controlling terminal */
 
     /* While it is open. */
     moon_runtime *runtime;
@@ -43,6 +44,7 @@ typedef struct moon__cli_session {
     bool hint;      /* it was not said yet that no model is configured */
     char asked[64]; /* the tool that nobody could be asked about */
     int signal_fd, output_fd;
+    bool output_made; /* the file was not there before */
     sigset_t old_mask;
     unsigned signals;
 } moon__cli_session;
@@ -77,7 +79,7 @@ enum {
         {"yes", 'y', NULL, "allow what would be asked for", MOON__SESSION_YES},                                        \
         {"policy", 0, "TOOL=WORD", "allow, ask or deny for a tool, a group or *; repeatable", MOON__SESSION_POLICY},   \
         {"plugin", 0, "FILE.so", "load a plugin's tools; repeatable", MOON__SESSION_PLUGIN},                           \
-        {"config", 0, "FILE", "the user's configuration, instead of the default place", MOON__SESSION_CONFIG},         \
+        {"config", 0, "FILE", "the user's configuration, or \"\" for none at all", MOON__SESSION_CONFIG},              \
         {"quiet", 'q', NULL, "no progress, errors only", MOON__SESSION_QUIET},                                         \
         {"verbose", 'v', NULL, "progress also without a terminal, and the text as it streams", MOON__SESSION_VERBOSE}, \
     {                                                                                                                  \
@@ -101,6 +103,7 @@ int moon__cli_session_reject(moon__cli_session *session, const char *text);
 /* Frees all; the exit code, which a failed write of the result changes. */
 int moon__cli_session_close(moon__cli_session *session, int exit_code);
 
-/* Standard input to its end (at most 64 MiB). False: reported. */
-bool moon__cli_read_input(moon__buf *text);
+/* Standard input to its end, as far as the buffer's ceiling allows. False: reported. */
+enum { MOON__INPUT_MAX = 64 << 20 };
+bool moon__cli_session_read(moon__cli_session *session, moon__buf *text);
 #endif

@@ -28,6 +28,9 @@ MOON_MUST_USE moon_status moon__function_new(moon_runnable **out, moon__script *
 /* Names a model after the file that gave it. */
 MOON_MUST_USE moon_status moon__lua_model_name(moon__model *model, const char *name, const char *source);
 
+/* What it means that a path cannot be opened: nothing is there, it is not allowed, or the path is no file's; MOON_EIO
+ * is left for what is not the path's fault. */
+moon_status moon__source_status(int cause);
 /* Reads a regular file of at most MOON__SOURCE_MAX bytes beneath dir_fd (AT_FDCWD: anywhere); a BOM and a #! line are
  * skipped. */
 MOON_MUST_USE moon_status moon__source_read(moon__buf *out, int dir_fd, const char *path, moon_error *error);

@@ -193,12 +193,7 @@ bool moon__lua_write(lua_State *L, int index, moon__buf *out, char why[256]) {
 }
 
 void moon__lua_add_text(moon__buf *out, const char *text, size_t n) {
-    for (const char *zero; (zero = memchr(text, 0, n)) != NULL; text = zero + 1) {
-        moon__utf8_repair(out, text, (size_t)(zero - text));
-        moon__buf_str(out, MOON__REPLACEMENT);
-        n -= (size_t)(zero - text) + 1;
-    }
-    moon__utf8_repair(out, text, n);
+    moon__text_repair(out, text, n);
 }
 
 /* ---- JSON to Lua ---- */

@@ -287,7 +287,8 @@ static int describe(lua_State *L) {
     }
     if (!out->error.where[0]) place(d->co, &out->error);
     luaL_traceback(L, d->co, NULL, 0);
-    if (strchr(lua_tostring(L, -1), '\n')) out->trace = moon__strndup(lua_tostring(L, -1), 4096);
+    const char *trace = lua_tostring(L, -1);
+    if (strchr(trace, '\n')) out->trace = moon__strndup(trace, strnlen(trace, 4096));
     return 0;
 }
 

@@ -75,9 +75,8 @@ static bool same(const identity *a, const identity *b) {
 static moon_status find_file(found *out, const char *path, moon_error *error) {
     struct stat st;
     if (stat(path, &st) != 0) {
-        bool missing = errno == ENOENT || errno == ENOTDIR;
-        return moon_error_set(error, missing ? MOON_ENOTFOUND : MOON_EIO, "no script %.300s: %s", path,
-                              strerror(errno));
+        int cause = errno;
+        return moon_error_set(error, moon__source_status(cause), "no script %.300s: %s", path, strerror(cause));
     }
     out->id = (identity){.dev = st.st_dev, .ino = st.st_ino, .size = st.st_size, .changed = st.st_mtim};
     out->path = moon__strdup(path);

@@ -24,9 +24,22 @@ static int open_beneath(int dir_fd, const char *path) {
     return (int)fd;
 }
 
+moon_status moon__source_status(int cause) {
+    switch (cause) {
+    case ENOENT:
+    case ENOTDIR: return MOON_ENOTFOUND;
+    case EXDEV:
+    case EACCES:
+    case EPERM: return MOON_EDENIED;
+    case EISDIR:
+    case ELOOP:
+    case ENAMETOOLONG: return MOON_EINVAL;
+    default: return MOON_EIO;
+    }
+}
+
 static moon_status cannot(moon_error *error, const char *path, int cause) {
-    bool missing = cause == ENOENT || cause == ENOTDIR;
-    moon_status status = missing ? MOON_ENOTFOUND : cause == EXDEV ? MOON_EDENIED : MOON_EIO;
+    moon_status status = moon__source_status(cause);
     moon_error_set(error, status, "cannot read %.300s: %s", path, strerror(cause));
     if (error) error->cause = cause;
     return status;
@@ -54,7 +67,8 @@ moon_status moon__source_read(moon__buf *out, int dir_fd, const char *path, moon
     if (fstat(fd, &st) != 0)
         status = cannot(error, path, errno);
     else if (!S_ISREG(st.st_mode))
-        status = moon_error_set(error, MOON_EIO, "%.300s is not a file", path);
+        status = moon_error_set(error, MOON_EINVAL, "%.300s is %s, not a file", path,
+                                S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
     else
         status = read_all(out, fd, path, error);
     close(fd);

@@ -110,8 +110,8 @@ static void fail_text(moon_call *call, const char *format, ...) {
 static void settle(moon_call *call) {
     const moon_tool *tool = call->o.entry->tool;
     if (call->timed_out)
-        fail_text(call, "%s was stopped after %u seconds, its time limit", tool->name,
-                  (tool->timeout_ms ? tool->timeout_ms : TIMEOUT_DEFAULT_MS) / 1000);
+        fail_text(call, "%s was stopped after %g s, its time limit", tool->name,
+                  (tool->timeout_ms ? tool->timeout_ms : TIMEOUT_DEFAULT_MS) / 1000.0);
     else if (atomic_load(&call->cancelled))
         fail_text(call, "%s was cancelled", tool->name);
     else if (call->out.status == MOON_ELIMIT && !call->failed)
@@ -121,10 +121,10 @@ static void settle(moon_call *call) {
     else if (!call->failed && call->is_json && call->json.depth)
         fail_text(call, "%s gave incomplete JSON: a defect of the tool", tool->name);
     size_t n = call->out.len;
-    if (n && moon__utf8_valid(call->out.p, n) < n) {
+    if (!moon__text_sound(call->out.p, n)) {
         moon__buf clean;
         moon__buf_init(&clean, (size_t)RESULT_CEILING * 3);
-        moon__utf8_repair(&clean, call->out.p, n);
+        moon__text_repair(&clean, call->out.p, n);
         moon__buf_fini(&call->out);
         call->out = clean;
     }

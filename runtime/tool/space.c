@@ -55,6 +55,18 @@ struct moon__scratch {
     unsigned spill_count;
 };
 
+static moon_status space_status(int cause) {
+    switch (cause) {
+    case ENOENT: return MOON_ENOTFOUND;
+    case ENOTDIR:
+    case ELOOP:
+    case ENAMETOOLONG: return MOON_EINVAL;
+    case EACCES: return MOON_EDENIED;
+    case ENOMEM: return MOON_ENOMEM;
+    default: return MOON_EIO;
+    }
+}
+
 moon_status moon__space_new(moon__space **out, const char *path, moon_error *error) {
     moon__space *space = calloc(1, sizeof *space);
     if (!space) return moon_error_set(error, MOON_ENOMEM, "no memory for the workspace");
@@ -63,7 +75,7 @@ moon_status moon__space_new(moon__space **out, const char *path, moon_error *err
     if (space->fd < 0) {
         int cause = errno;
         moon__space_free(space);
-        moon_status status = cause == ENOMEM ? MOON_ENOMEM : cause == ENOENT ? MOON_ENOTFOUND : MOON_EIO;
+        moon_status status = space_status(cause);
         moon_error_set(error, status, "cannot work in %s: %s", path, strerror(cause));
         if (error) error->cause = cause;
         return status;

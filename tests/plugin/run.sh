@@ -74,6 +74,7 @@ embed_static)
 scaffold_make)
   rm -rf "$dir/$step" && mkdir "$dir/$step" && cd "$dir/$step"
   "$MOONLET" new tool metrics >out
+  grep -q "^  make PKG_CONFIG_PATH=$PKG_CONFIG_PATH\$" out || fail "how it is built is not said: $(cat out)"
   cd metrics
   make CC="$CC" >/dev/null
   same 'Hello, x!' "$("$MOONLET" call --plugin ./metrics.so metrics.hello '{"name":"x"}')"

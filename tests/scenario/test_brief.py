@@ -300,6 +300,22 @@ class OnHarbour(BriefCase):
         self.assertIn("not dated", made.about("Open TODO and FIXME", "fresh file.c:1"))
         self.assertIn("not dated", made.about("Open TODO and FIXME", "src/core.c:1"))
 
+    def test_figures_of_a_changed_tree_say_what_they_are_of(self):
+        """Sizes are of the work tree, blame is of HEAD: neither is given as the other's."""
+        head = self.repo.git("rev-parse", "HEAD")[:10]
+        lines = len(self.repo.read("src/core.c").splitlines())
+        self.repo.write("src/core.c", "int cut_short;\n")
+        os.unlink(os.path.join(self.repo.path, "README.md"))
+        made = self.brief(self.repo)
+        self.assert_cites(self.repo, made)
+        self.assertIn("There are uncommitted changes", made.sections[""][2])
+        by_size = next(line for line in made.bullets("What it is") if "By size" in line)
+        self.assertIn(f"(in the work tree on `{head}`)", by_size)
+        self.assertIn(" × 15 bytes = ", made.about("Hot files", "src/core.c:1"))
+        self.assertNotRegex(made.about("Hot files", "src/core.c:1"), r", \d+ lines?\b")
+        self.assertIn(f"({lines} lines, in HEAD: the file has changed since)", made.about("Who knows what", "src/core.c"))
+        self.assertRegex(made.about("Who knows what", "src/mover.c"), r"\(\d+ lines\): .* at `src/mover\.c:\d+`")
+
     def test_detached_head(self):
         self.repo.git("checkout", "-q", "HEAD~3")
         made = self.brief(self.repo)
@@ -325,6 +341,17 @@ class OnHarbour(BriefCase):
         self.assertEqual(list(made.sections)[1:], SECTIONS)
         self.assertIn(f": {len(self.commits('--', 'src/core.c'))} commits × ", made.about("Hot files", "core.c:1"))
         self.assertNotIn("guide.md:", made.text)
+        self.assertIn("This is `src/` of a larger repository", made.text)
+        mine = self.commits("--", "src")
+        self.assertNotIn("../", made.text)
+        self.assertIn(f": {len(mine)} commits by ", "\n".join(made.bullets("What moved lately")))
+        self.assertEqual(spans(next(line for line in made.sections["What moved lately"] if line.startswith("Window"))), [mine[-1], mine[0]])
+
+    def test_subdirectory_without_a_commit(self):
+        os.mkdir(os.path.join(self.repo.path, "fresh"))
+        made = self.brief(os.path.join(self.repo.path, "fresh"))
+        self.assertIn("No commit has changed this directory", made.text)
+        self.assertIn("no files here", made.bullets("How it is laid out")[0])
 
     def test_plan_and_calls_side_by_side(self):
         done = self.moonlet("run", "brief", "--cwd", self.repo.path, "--output", "stream-json")
@@ -360,7 +387,10 @@ class OtherTrees(BriefCase):
         self.assertIn("README.md:1", spans(made.text))
 
     def test_empty_directory(self):
-        self.assertIn("no git repository", self.brief(self.work).text)
+        made = self.brief(self.work)
+        self.assertIn("no git repository", made.text)
+        for section in SECTIONS:
+            self.assertTrue(made.bullets(section), f"nothing is said in {section}:\n{made.text}")
 
     def test_one_commit(self):
         repo = fixtures.Repo(os.path.join(self.dir, "one"), self.env)

@@ -7,9 +7,11 @@ import re
 import select
 import signal
 import subprocess
+import threading
 import time
 
 import harness
+from mock_model import MockModel, text
 
 COMMANDS = ("run", "tools", "call", "new", "doctor")
 ECHO = """
@@ -30,12 +32,29 @@ class Usage(harness.Case):
     def test_every_command_has_help_with_examples(self):
         overview = self.moonlet("--help")
         self.assertEqual((overview.code, overview.err), (0, ""), overview)
+        self.assertEqual(self.moonlet("help", "help").out, overview.out)
         for name in COMMANDS:
             self.assertRegex(overview.out, rf"(?m)^  {name} ")
             by_option, by_command = self.moonlet(name, "--help"), self.moonlet("help", name)
             self.assertEqual((by_option.code, by_option.err), (0, ""), by_option)
             self.assertEqual(by_option.out, by_command.out)
             self.assertRegex(by_option.out, rf"\nexamples:\n(  .*\n)*.*moonlet {name}")
+
+    def test_limits_of_the_examples_let_an_answer_through(self):
+        texts = [self.moonlet("help", "run").out, (harness.SOURCE / "docs" / "man" / "moonlet.1").read_text()]
+        limits = {limit for text in texts for limit in re.findall(r"--limit (\w+=[\d.]+)", text)}
+        self.assertTrue(limits)
+        with MockModel(lambda request: "fine") as model:
+            for limit in limits:
+                self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x", tools = {} }')
+                done = self.moonlet("run", "./x.lua", "go", "-m", "custom/mock", "--limit", limit, env=self.environment(model))
+                self.assertEqual((done.code, done.out), (0, "fine\n"), done)
+
+    def test_help_lists_the_shipped_agents(self):
+        out = self.moonlet("help", "run").out
+        for path in (harness.SOURCE / "agents").glob("*.lua"):
+            what = re.search(rf"(?m)^-- {path.stem}: (.*?)[.:](\s|$)", path.read_text()).group(1)
+            (self.assertNotIn if path.stem == "offline" else self.assertIn)(what, out)
 
     def test_version(self):
         done = self.moonlet("--version")
@@ -99,6 +118,27 @@ class Usage(harness.Case):
                 self.assertIn(said.split(":")[0], as_json["error"] + done.err)
                 events = self.moonlet("run", path, "x", "--output", "stream-json").events()
                 self.assertEqual([(e["type"], e["exit_code"]) for e in events], [("run.finished", 2)])
+
+    def test_wrong_paths_and_settings_are_exit_2(self):
+        self.file("a.txt", "alpha\n")
+        self.file("loose/.moonlet/config.lua", 'return { policy = { shell = "allow" } }')
+        self.file("dir/.moonlet/config.lua/x", "")
+        self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x" }')
+        for args, said in (
+            (("run", "./x.lua", "-C", "a.txt"), "a.txt: Not a directory"),
+            (("run", "./x.lua", "-C", "none"), "none: No such file"),
+            (("run", "./loose"), "loose is a directory, not a file"),
+            (("run", "/dev/null/x.lua"), "Not a directory"),
+            (("run", "./x.lua", "-C", "loose"), "cannot allow shell"),
+            (("run", "./x.lua", "-C", "dir"), "is a directory, not a file"),
+            (("run", "./x.lua", "--config", "none.lua"), "none.lua"),
+            (("run", "./x.lua", "--config", "."), "is a directory, not a file"),
+            (("call", "file.list", "{}", "--plugin", "./a.txt"), "a.txt"),
+        ):
+            with self.subTest(args):
+                done = self.moonlet(*args)
+                self.assertEqual((done.code, done.out), (2, ""), done)
+                self.assertIn(said, done.err)
 
     def test_help_on_a_full_disk(self):
         with open("/dev/full", "wb") as full:
@@ -247,6 +287,19 @@ class Run(harness.Case):
         with open(os.path.join(self.work, "out.md"), encoding="utf-8") as out:
             self.assertEqual(out.read(), "the answer\n")
 
+    def test_file_is_written_by_a_run_that_is_done_alone(self):
+        old, new = self.file("old.md", "a good brief\n"), os.path.join(self.work, "new.md")
+        self.file("x.lua", script('return { text = "half", tool_calls = { { name = "file.list" } } }', 'tools = { "file" }'))
+        self.file("fails.lua", script('error("no")'))
+        for args, code in ((("./x.lua", "--limit", "steps=1"), 3), (("./fails.lua",), 1), (("./none.lua",), 2), (("./x.lua", "--config", "none"), 2)):
+            for path in ("old.md", "new.md"):
+                with self.subTest((args, path)):
+                    done = self.moonlet("run", *args, "-o", path)
+                    self.assertEqual(done.code, code, done)
+                    with open(old, encoding="utf-8") as kept:
+                        self.assertEqual(kept.read(), "a good brief\n")
+                    self.assertFalse(os.path.exists(new))
+
     def test_file_that_cannot_be_written_is_found_before_the_run(self):
         self.file("x.lua", script('error("this must not run")'))
         done = self.moonlet("run", "./x.lua", "-o", "no/such/dir")
@@ -272,6 +325,12 @@ class Run(harness.Case):
         self.assertRegex(done.err, "no model is configured.*OPENAI_API_KEY.*MOONLET_MODEL.*moonlet doctor")
         for chosen in (("-m", "offline"), ("--quiet",)):
             self.assertEqual(self.moonlet("run", "./x.lua", "hello", *chosen).err, "")
+
+    def test_offline_model_shows_results_as_they_are(self):
+        self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x", tools = { "file.list" } }')
+        done = self.moonlet("run", "./x.lua", "hello", "-m", "offline")
+        self.assertIn('\n    {"dirs":[{"path":".","files":1,', done.out)
+        self.assertNotIn("\\[", done.out)
 
     def test_output_schema(self):
         self.file("s.json", '{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false}')
@@ -303,7 +362,7 @@ class Run(harness.Case):
 
     def test_second_signal_ends_at_once(self):
         self.file("x.lua", script('return { tool_calls = { { name = "shell", arguments = { command = "trap \'\' TERM; echo $$ > pid; while :; do sleep 1; done" } } } }', 'tools = { "shell" }'))
-        process = self.start("run", "./x.lua", "go", "--yes")
+        process = self.start("run", "./x.lua", "go", "--yes", "-o", "new.md")
         path = os.path.join(self.work, "pid")
         end = time.monotonic() + 60
         while not (os.path.exists(path) and os.path.getsize(path)) and time.monotonic() < end:
@@ -311,6 +370,7 @@ class Run(harness.Case):
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
         self.assertEqual(self.finish(process, timeout=30).code, 130)
+        self.assertFalse(os.path.exists(os.path.join(self.work, "new.md")))
         with open(path, encoding="ascii") as pid:
             try:
                 os.killpg(int(pid.read()), signal.SIGKILL)
@@ -349,6 +409,11 @@ class New(harness.Case):
                 self.assertNotIn("%N", file.read())
         self.assertTrue(os.access(os.path.join(self.work, "metrics", "test.sh"), os.X_OK))
 
+    def test_tool_project_of_a_moonlet_that_is_not_installed_says_what_is_needed(self):
+        done = self.moonlet("new", "tool", "metrics")
+        self.assertIn(f"cmake --install {os.path.dirname(harness.binary())} --prefix $HOME/.local", done.out)
+        self.assertRegex(done.out, r"(?m)^  make PKG_CONFIG_PATH=\$HOME/\.local/\S+/pkgconfig$")
+
 
 class Doctor(harness.Case):
     def find(self, *args, **env):
@@ -372,9 +437,33 @@ class Doctor(harness.Case):
     def test_broken_things_are_exit_1(self):
         done, found = self.find("--model", "nosuch/model")
         self.assertEqual((done.code, found["model"]["state"]), (1, "missing"), done)
-        self.file(".moonlet/config.lua", "return {")
-        done, found = self.find()
-        self.assertEqual((done.code, found["configuration"]["state"]), (1, "missing"), done)
+        done, found = self.find("--cwd", "none")
+        self.assertEqual((done.code, found["workspace"]["state"]), (1, "missing"), done)
+        self.assertIn("none: No such file", found["workspace"]["detail"])
+
+    def test_configuration_that_is_broken_is_not_ok(self):
+        """One finding per file: what is wrong with it, not "ok" beside a failure elsewhere; and the way out works."""
+        for text in ("return {", 'return { policy = { shell = "allow" } }', "return { modle = 'x' }"):
+            self.file(".moonlet/config.lua", text)
+            done, found = self.find()
+            self.assertEqual((done.code, found["project config"]["state"], found["user config"]["state"]), (1, "missing", "ok"), done)
+            self.assertIn(".moonlet/config.lua", found["project config"]["detail"])
+        self.assertIn('--config ""', found["project config"]["todo"])
+        done, found = self.find("--config", "")
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(self.moonlet("call", "file.list", "{}", "--config", "").code, 0)
+        os.unlink(os.path.join(self.work, ".moonlet", "config.lua"))
+        done, found = self.find("--config", "none.lua")
+        self.assertEqual((done.code, found["user config"]["state"], found["project config"]["state"]), (1, "missing", "ok"), done)
+        self.assertIn("none.lua", found["user config"]["detail"])
+
+    def test_key_that_is_not_needed_is_no_warning(self):
+        _, found = self.find("--model", "ollama/some")
+        self.assertEqual((found["model"]["state"], found["key"]["state"]), ("ok", "ok"), found)
+
+    def test_folder_of_agents_that_is_not_there(self):
+        _, found = self.find(MOONLET_AGENTS="/nonexistent/agents")
+        self.assertEqual(found["shipped agents"]["state"], "warn", found)
 
     def test_text(self):
         done = self.moonlet("doctor")
@@ -384,9 +473,10 @@ class Doctor(harness.Case):
 
 
 class Screen:
-    """A run on a terminal of its own: what was written to it, and somebody who types."""
+    """A run on a terminal of its own: what was written to it, and somebody who types. result None: standard output is the
+    terminal too. With given, standard input is a pipe that holds it, and the terminal is the process's controlling one."""
 
-    def __init__(self, case, *args, columns=80, env=None, result=subprocess.PIPE):
+    def __init__(self, case, *args, columns=80, env=None, result=subprocess.PIPE, model=None, given=None):
         self.case = case
         self.master, slave = pty.openpty()
         import fcntl
@@ -394,7 +484,12 @@ class Screen:
         import termios
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.before = termios.tcgetattr(slave)
-        self.process = case.start(*args, stdin=slave, stderr=slave, stdout=result, env=case.environment(TERM="xterm-256color", **(env or {})))
+        more = {} if given is None else {"preexec_fn": lambda: fcntl.ioctl(2, termios.TIOCSCTTY, 0)}
+        self.process = case.start(*args, stdin=slave if given is None else subprocess.PIPE, stderr=slave, stdout=slave if result is None else result,
+                                  env=case.environment(model, TERM="xterm-256color", **(env or {})), **more)
+        if given is not None:
+            self.process.stdin.write(given.encode())
+            self.process.stdin.close()
         self.slave = slave
         self.seen = ""
 
@@ -470,6 +565,40 @@ return { tool_calls = { { name = "shell", arguments = { command = "echo run " ..
             if "file.read" in line or "step" in line:
                 self.assertLessEqual(len(line), 40, line)
 
+    def test_line_of_a_call_has_what_it_is_about_or_nothing(self):
+        self.file("x.lua", script(ECHO + """return { tool_calls = {
+            { name = "file.list", arguments = { summary = true, depth = 1, path = "." } },
+            { name = "search", arguments = { path = ".", limit = 3, pattern = "alpha" } },
+            { name = "file.read", arguments = { limit = 7, path = "a.txt" } } } }""", 'tools = { "file", "search" }'))
+        self.file("a.txt", "alpha\n")
+        done = self.moonlet("run", "./x.lua", "go", "--verbose")
+        self.assertIn("✓ file.list  ", done.err)
+        self.assertIn("search alpha  ", done.err)
+        self.assertIn("file.read a.txt  ", done.err)
+
+    def test_status_line_says_that_an_answer_comes_in(self):
+        goes_on = threading.Event()
+        self.file("x.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x", tools = {} }')
+        with MockModel([text("slowly, slowly", pause=goes_on)]) as model:
+            screen = Screen(self, "run", "./x.lua", "go", "-m", "custom/mock", model=model)
+            screen.wait_for("receiving the answer (7 bytes)")
+            goes_on.set()
+            code, out = screen.end()
+        self.assertEqual((code, out), (0, "slowly, slowly\n"), screen.seen)
+
+    def test_verbose_on_a_terminal_shows_the_answer_once(self):
+        self.file("x.lua", script('return "the one answer"'))
+        screen = Screen(self, "run", "./x.lua", "go", "-v", result=None)
+        self.assertEqual(screen.end()[0], 0)
+        self.assertEqual(screen.seen.count("the one answer"), 1, screen.seen)
+        for args in (("-v",), ("-v", "--json")):  # what goes elsewhere is whole
+            screen = Screen(self, "run", "./x.lua", "go", *args)
+            code, out = screen.end()
+            self.assertEqual((code, screen.seen.count("the one answer"), out.count("the one answer")), (0, 1, 1), screen.seen)
+        screen = Screen(self, "run", "./x.lua", "go", "-v", "--json", result=None)
+        self.assertEqual(screen.end()[0], 0)
+        self.assertIn('"text":"the one answer"', screen.seen)
+
     def test_no_color_and_dumb(self):
         for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
             with self.subTest(env):
@@ -525,8 +654,49 @@ return { tool_calls = { { name = "shell", arguments = { command = "echo run " ..
         screen.type("\x04")
         code, out = screen.end()
         self.assertEqual(code, 0, screen.seen)
-        self.assertIn("refused", out)
+        self.assertIn("refused: the user ended the input", out)
+        self.assertIn("The input has ended: that is a no", screen.seen)
         self.assertFalse(os.path.exists(os.path.join(self.work, "new.txt")))
+
+    def test_an_edit_is_asked_about_as_lines_that_go_and_come(self):
+        self.file("a.txt", "alpha\n")
+        screen = self.screen(ECHO + 'return { tool_calls = { { name = "file.edit", arguments = { new = "beta", old = "alpha", path = "a.txt" } } } }')
+        screen.wait_for("[n] no: ")
+        self.assertRegex(screen.seen, r"path: a\.txt\s+old:\s+- alpha\s+new:\s+\+ beta\s")
+        self.assertNotIn("[v]", screen.seen)
+        screen.type("y\n")
+        self.assertEqual(screen.end()[0], 0, screen.seen)
+
+    def test_what_was_cut_can_be_viewed(self):
+        screen = self.screen(ECHO + 'local lines = {}\nfor i = 1, 60 do lines[i] = "line " .. i end\n'
+                             'return { tool_calls = { { name = "file.write", arguments = { content = table.concat(lines, "\\n"), path = "new.txt" } } } }')
+        screen.wait_for("[n] no, [v] view all: ")
+        self.assertRegex(screen.seen, r"path: new\.txt\s+content:\s+\+ line 1\s")
+        self.assertRegex(screen.seen, r"line 40\s+\(\d+ more bytes are not shown\)")
+        self.assertNotIn("line 41", screen.seen)
+        screen.type("v\n")
+        screen.wait_for("[n] no: ")
+        self.assertIn("+ line 60", screen.seen)
+        screen.type("y\n")
+        self.assertEqual(screen.end()[0], 0, screen.seen)
+
+    def test_input_from_a_pipe_leaves_the_terminal_to_ask_on(self):
+        self.file("x.lua", script(self.WRITE, 'tools = { "file" }'))
+        screen = Screen(self, "run", "./x.lua", "-", given="the task")
+        screen.wait_for("[n] no: ")
+        screen.type("y\n")
+        code, out = screen.end()
+        self.assertEqual(code, 0, screen.seen)
+        self.assertTrue(os.path.exists(os.path.join(self.work, "new.txt")))
+        screen = Screen(self, "call", "shell", "-", given='{"command":"echo hi"}')
+        screen.wait_for("[n] no: ")
+        screen.type("y\n")
+        self.assertEqual(screen.end(), (0, "hi\n[exit 0]\n"), screen.seen)
+
+    def test_pipe_that_is_not_read_is_nobody_to_ask(self):
+        self.file("x.lua", script(self.WRITE, 'tools = { "file" }'))
+        screen = Screen(self, "run", "./x.lua", "go", given="")
+        self.assertEqual(screen.end()[0], 4, screen.seen)
 
     def test_ctrl_c_at_the_question(self):
         screen = self.screen(self.WRITE, "--json")
@@ -572,8 +742,8 @@ class _Dumb:
         options["env"] = dict(options["env"], TERM="dumb")
         return self.case.start(*args, **options)
 
-    def environment(self, **more):
-        return self.case.environment(**more)
+    def environment(self, model, **more):
+        return self.case.environment(model, **more)
 
 
 if __name__ == "__main__":

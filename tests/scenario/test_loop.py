@@ -174,6 +174,19 @@ class Mistakes(harness.Case):
     def test_tool_that_fails_is_a_result(self):
         self.assertRegex(self.told(("file.read", {"path": "none.txt"}))[0], "none.txt")
 
+    def test_nul_in_a_result_is_a_replacement(self):
+        """Three times, so that the result is also compared with those before it."""
+        wanted = ("shell", {"command": r"printf 'a\0bcd'"})
+        with MockModel([calls(wanted), calls(wanted), calls(wanted), text("ok")]) as model:
+            done = self.moonlet("run", self.agent(tools='"shell"'), "go", "-m", "custom/mock", "--yes", "--output", "stream-json",
+                                env=self.environment(model))
+        self.assertEqual(done.code, 0, done)
+        for request in model.requests[1:]:
+            self.assertTrue(tell(request).startswith("a\ufffdbcd\n[exit 0]\n"), tell(request))
+            self.assertNotIn(rb"\u0000", request.raw)
+        for event in done.events("tool.result"):
+            self.assertTrue(event["body"]["text"].startswith("a\ufffdbcd\n"), event)
+
     def test_path_outside_is_refused(self):
         with open(os.path.join(self.dir, "secret"), "w", encoding="utf-8") as out:
             out.write("the secret\n")
@@ -557,6 +570,21 @@ class Input(harness.Case):
         with MockModel([text("ok")]) as model:
             self.run_agent(model, self.agent(), task)
         self.assertEqual(model.requests[0].messages[-1]["content"], task)
+
+    def test_bytes_that_are_no_text_arrive_as_replacements(self):
+        """The same for every kind of model and reader: a NUL ends strings in some and is refused by others."""
+        given, taken = b"one\0two\xff\0", "one\ufffdtwo\ufffd\ufffd"
+        with MockModel([text("ok")]) as model:
+            self.run_agent(model, self.agent(), "-", input=given)
+        self.assertEqual(model.requests[0].messages[-1]["content"], taken)
+        self.assertNotIn(rb"\u0000", model.requests[0].raw)
+        self.file("echo.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "x", tools = {}, model = '
+                  "moon.model.script(function(request) return request.messages[1].content end) }")
+        for form in ("text", "json", "stream-json"):
+            done = self.moonlet("run", "./echo.lua", "-", "--output", form, input=given)
+            self.assertIn(taken, done.out if form == "text" else done.events()[-1].get("text") or done.events()[-1]["body"]["text"])
+        done = self.moonlet("run", "./echo.lua", b"caf\xe9")
+        self.assertEqual(done.out, "caf\ufffd\n")
 
 
 class Structured(harness.Case):

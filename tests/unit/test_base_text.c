@@ -47,6 +47,31 @@ static void test_utf8__repair_replaces_each_byte(void **state) {
     moon__buf_fini(&buf);
 }
 
+static void test_text__repair_replaces_nul_too(void **state) {
+    (void)state;
+    static const struct {
+        const char *label, *text, *expected;
+        size_t n;
+    } rows[] = {
+        {"sound", "grüße\x01", "grüße\x01", 8},
+        {"empty", "", "", 0},
+        {"NULs", "\0a\0\0b\0",
+         "\xEF\xBF\xBD"
+         "a\xEF\xBF\xBD\xEF\xBF\xBD"
+         "b\xEF\xBF\xBD",
+         6},
+        {"a NUL within a code point", "\xC3\0\xBC", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD", 3},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        moon__buf buf;
+        moon__buf_init(&buf, 100);
+        moon__text_repair(&buf, rows[i].text, rows[i].n);
+        if (strcmp(buf.p ? buf.p : "", rows[i].expected) != 0) fail_msg("%s: %s", rows[i].label, buf.p);
+        assert_int_equal(moon__text_sound(rows[i].text, rows[i].n), i < 2);
+        moon__buf_fini(&buf);
+    }
+}
+
 static void test_utf8__floor_splits_no_code_point(void **state) {
     (void)state;
     const char *text = "aé€\xF0\x9F\x98\x80z"; /* 1 + 2 + 3 + 4 + 1 bytes */
@@ -115,8 +140,11 @@ static void test_text__copies(void **state) {
     char *copy = moon__strndup("abcdef", 3);
     assert_string_equal(copy, "abc");
     free(copy);
-    copy = moon__strndup("ab", 100);
-    assert_string_equal(copy, "ab");
+    copy = moon__strndup("a\0b\0cd", 5); /* as long as it says, whatever is in it */
+    assert_memory_equal(copy, "a\0b\0c", 6);
+    free(copy);
+    copy = moon__strndup("", 0);
+    assert_string_equal(copy, "");
     free(copy);
 }
 
@@ -212,6 +240,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8__valid_prefix),
         cmocka_unit_test(test_utf8__repair_replaces_each_byte),
+        cmocka_unit_test(test_text__repair_replaces_nul_too),
         cmocka_unit_test(test_utf8__floor_splits_no_code_point),
         cmocka_unit_test(test_term__only_harmless_text_gets_through),
         cmocka_unit_test(test_nearest__distance),

@@ -146,8 +146,8 @@ static void test_config__files(void **state) {
     assert_int_equal(moon__config_load(&config, path, true, &error), MOON_OK);
     assert_string_equal(config.model, "a/b");
     moon__config_free(&config);
-    assert_int_equal(moon__config_load(&config, dir, true, &error), MOON_EIO);
-    assert_int_equal(moon__config_load(&config, "/dev/zero", true, &error), MOON_EIO);
+    assert_int_equal(moon__config_load(&config, dir, true, &error), MOON_EINVAL);
+    assert_int_equal(moon__config_load(&config, "/dev/zero", true, &error), MOON_EINVAL);
     unlink(path);
     rmdir(dir);
 }

@@ -94,10 +94,10 @@ static void test_script__files_that_are_none(void **state) {
     assert_contains(host->error.text, "missing.lua");
     lua_path(host, "folder.lua", path);
     assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(moon_script_load(&runnable, host->runtime, path, &host->error), MOON_EIO);
+    assert_int_equal(moon_script_load(&runnable, host->runtime, path, &host->error), MOON_EINVAL);
     lua_path(host, "fifo.lua", path);
     assert_int_equal(mkfifo(path, 0600), 0);
-    assert_int_equal(moon_script_load(&runnable, host->runtime, path, &host->error), MOON_EIO);
+    assert_int_equal(moon_script_load(&runnable, host->runtime, path, &host->error), MOON_EINVAL);
     char *large = malloc((1 << 20) + 2);
     assert_non_null(large);
     memset(large, ' ', (1 << 20) + 1);

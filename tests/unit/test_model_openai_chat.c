@@ -85,7 +85,8 @@ static void test_openai_chat__messages(void **state) {
     check_body(
         &moon__openai_chat, &bare, messages, 7,
         START "{\"role\":\"system\",\"content\":\"be brief\"},"
-              "{\"role\":\"user\",\"content\":\"a\\n\\\"b\\\"\xef\xbf\xbd\\u0000c\"},"
+              "{\"role\":\"user\",\"content\":\"a\\n\\\"b\\\"\xef\xbf\xbd\xef\xbf\xbd"
+              "c\"},"
               "{\"role\":\"assistant\",\"content\":null,\"tool_calls\":["
               "{\"id\":\"x\",\"type\":\"function\",\"function\":{\"name\":\"file_read\",\"arguments\":\"{\\\"path\\\": "
               "\\\"a\\\"}\"}},"

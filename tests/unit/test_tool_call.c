@@ -129,15 +129,18 @@ static void test_tool_call__a_long_result_keeps_head_and_tail_and_is_kept_whole(
 
 static void give_bytes(void *self, moon_call *call, const moon_json *args) {
     (void)self, (void)args;
-    moon_call_write(call, "a\xff\xfe z", 5);
+    moon_call_write(call, "a\xff\xfe z\0\0b", 8);
     moon_call_done(call);
 }
 
-static void test_tool_call__results_are_utf8(void **state) {
+#define FFFD "\xef\xbf\xbd"
+static void test_tool_call__results_are_utf8_without_nul(void **state) {
     (void)state;
     tool_host *host = host_new("/tmp");
     moon_tool tool = TOOL(.start = give_bytes);
-    assert_string_equal(host_call(host, &tool, "{}").text, "a\xef\xbf\xbd\xef\xbf\xbd z");
+    host_result r = host_call(host, &tool, "{}");
+    assert_string_equal(r.text, "a" FFFD FFFD " z" FFFD FFFD "b");
+    assert_int_equal(r.length, strlen(r.text));
     host_free(host);
 }
 
@@ -270,7 +273,7 @@ int main(void) {
         cmocka_unit_test(test_tool_call__fail_gives_its_text_alone),
         cmocka_unit_test(test_tool_call__json_is_whole_or_a_defect),
         cmocka_unit_test(test_tool_call__a_long_result_keeps_head_and_tail_and_is_kept_whole),
-        cmocka_unit_test(test_tool_call__results_are_utf8),
+        cmocka_unit_test(test_tool_call__results_are_utf8_without_nul),
         cmocka_unit_test(test_tool_call__timeout_and_cancel_end_it_with_an_error),
         cmocka_unit_test(test_tool_call__runs_programs_without_secrets),
         cmocka_unit_test(test_tool_call__a_program_ends_with_its_call),

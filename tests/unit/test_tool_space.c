@@ -227,6 +227,7 @@ static void test_tool_space__missing_directory_is_an_error(void **state) {
     moon_error error = {0};
     assert_int_equal(moon__space_new(&space, "/nonexistent/x", &error), MOON_ENOTFOUND);
     assert_non_null(strstr(error.text, "/nonexistent/x"));
+    assert_int_equal(moon__space_new(&space, "/dev/null", &error), MOON_EINVAL);
 }
 
 int main(void) {

@@ -129,7 +129,7 @@ static void test_file_write__creates_and_replaces(void **state) {
     files_expect(f, WRITE, "{\"path\":\"a/b/c.txt\",\"content\":\"x\\ny\\n\"}", "wrote 4 bytes (2 lines) to a/b/c.txt");
     assert_string_equal(files_get(f, "a/b/c.txt"), "x\ny\n");
     chmod(files_path(f, "a/b/c.txt"), 0751);
-    files_expect(f, WRITE, "{\"path\":\"a/b/c.txt\",\"content\":\"z\"}", "replaced a/b/c.txt with 1 bytes (1 lines)");
+    files_expect(f, WRITE, "{\"path\":\"a/b/c.txt\",\"content\":\"z\"}", "replaced a/b/c.txt with 1 byte (1 line)");
     assert_string_equal(files_get(f, "a/b/c.txt"), "z");
     struct stat st;
     assert_int_equal(stat(files_path(f, "a/b/c.txt"), &st), 0);
@@ -407,7 +407,8 @@ static void grow(files *f, uint64_t *seed, const char *dir, int depth) {
                                         "[1", "!n", "#h", "d",   "e ",  "b-c",   "Z",  "a]",       "^q"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[200];
-        snprintf(path, sizeof path, "%s%s%s", dir, *dir ? "/" : "", names[i]);
+        int n = snprintf(path, sizeof path, "%s%s%s", dir, *dir ? "/" : "", names[i]);
+        assert_in_range(n, 1, sizeof path - 1);
         if (depth < 2 && next_random(seed) % 4 == 0)
             grow(f, seed, path, depth + 1);
         else if (next_random(seed) % 5)

@@ -21,18 +21,18 @@ static void test_search__groups_by_file_in_path_order(void **state) {
                  "4 matches in 3 files\n\na/.hidden\n1: TODO\n\nb.c\n1: TODO\n3: TODO again\n\nb/x.c\n2: two TODO\n");
     files_expect(f, SEARCH, "{\"pattern\":\"TODO\",\"files_only\":true}", "3 files match\n\na/.hidden\nb.c\nb/x.c\n");
     files_expect(f, SEARCH, "{\"pattern\":\"TODO\",\"glob\":\"*.c\",\"path\":\"b\"}",
-                 "1 matches in 1 files\n\nb/x.c\n2: two TODO\n");
-    files_expect(f, SEARCH, "{\"pattern\":\"^TODO$\",\"path\":\"./b.c\"}", "1 matches in 1 files\n\nb.c\n1: TODO\n");
-    files_expect(f, SEARCH, "{\"pattern\":\"nowhere\"}", "no matches in 4 files searched; 1 binary files left out\n");
+                 "1 match in 1 file\n\nb/x.c\n2: two TODO\n");
+    files_expect(f, SEARCH, "{\"pattern\":\"^TODO$\",\"path\":\"./b.c\"}", "1 match in 1 file\n\nb.c\n1: TODO\n");
+    files_expect(f, SEARCH, "{\"pattern\":\"nowhere\"}", "no matches in 4 files searched; 1 binary file left out\n");
 }
 
 static void test_search__context(void **state) {
     files *f = *state;
     files_put(f, "a", "1\n2\nx\n4\n5\n6\nx\nx\n9\n");
     files_expect(f, SEARCH, "{\"pattern\":\"x\",\"context\":1}",
-                 "3 matches in 1 files\n\na\n2- 2\n3: x\n4- 4\n6- 6\n7: x\n8: x\n9- 9\n");
+                 "3 matches in 1 file\n\na\n2- 2\n3: x\n4- 4\n6- 6\n7: x\n8: x\n9- 9\n");
     files_expect(f, SEARCH, "{\"pattern\":\"x\",\"context\":20}",
-                 "3 matches in 1 files\n\na\n1- 1\n2- 2\n3: x\n4- 4\n5- 5\n6- 6\n7: x\n8: x\n9- 9\n");
+                 "3 matches in 1 file\n\na\n1- 1\n2- 2\n3: x\n4- 4\n5- 5\n6- 6\n7: x\n8: x\n9- 9\n");
 }
 
 static void test_search__limit_gives_the_first_in_path_order(void **state) {
@@ -151,7 +151,7 @@ static void test_search__large_file_is_one_text(void **state) {
     fclose(out);
     files_expect(
         f, SEARCH, "{\"pattern\":\"mark\",\"context\":1}",
-        "4 matches in 1 files\n\nbig\n49998- line 049998\n49999: mark 049999\n50000- line 050000\n99997- line 099997\n"
+        "4 matches in 1 file\n\nbig\n49998- line 049998\n49999: mark 049999\n50000- line 050000\n99997- line 099997\n"
         "99998: mark 099998\n99999- line 099999\n149996- line 149996\n149997: mark 149997\n149998- line 149998\n"
         "199995- line 199995\n199996: mark 199996\n199997- line 199997\n");
     host_result all = files_call(f, SEARCH, "{\"pattern\":\"0$\",\"limit\":2000,\"context\":2}");
@@ -162,7 +162,7 @@ static void test_search__large_file_is_one_text(void **state) {
     fputs("end\nnext end\n", out);
     fclose(out);
     host_result r = files_call(f, SEARCH, "{\"pattern\":\"end$\",\"path\":\"wide\",\"context\":20}");
-    assert_non_null(strstr(r.text, "2 matches in 1 files\n"));
+    assert_non_null(strstr(r.text, "2 matches in 1 file\n"));
     assert_non_null(strstr(r.text, "\n2: next end\n"));
 }
 
