@@ -137,7 +137,7 @@ static int wait_for(lua_State *L) {
     size_t n;
     const char *name = luaL_checklstring(L, 1, &n);
     double seconds = -1;
-    luaL_argcheck(L, n > 0 && n < sizeof ((moon__pause *)0)->name && strlen(name) == n, 1, "a name of 1 to 63 bytes");
+    luaL_argcheck(L, n > 0 && n < MOON__SIGNAL_NAME && strlen(name) == n, 1, "a name of 1 to 63 bytes");
     if (!lua_isnoneornil(L, 2)) {
         luaL_checktype(L, 2, LUA_TTABLE);
         moon__lua_check_fields(L, 2, "moon.wait", fields);

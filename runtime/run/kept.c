@@ -74,7 +74,8 @@ void moon__kept_created(moon_run *root) {
 
 void moon__kept_finished(moon_run *root) {
     moon_stop stop = root->result.stop;
-    moon_run_state state = stop == MOON_STOP_APPROVAL || stop == MOON_STOP_WAITING ? MOON_RUN_WAITING : MOON_RUN_FINISHED;
+    moon_run_state state =
+        stop == MOON_STOP_APPROVAL || stop == MOON_STOP_WAITING ? MOON_RUN_WAITING : MOON_RUN_FINISHED;
     tell(root, MOON_SIDE_UPDATE, state, moon_stop_text(stop));
 }
 

@@ -5,8 +5,8 @@
 #include "journal.h"
 #include "json.h"
 #include "keeper.h"
-#include "replay.h"
 #include "outside.h"
+#include "replay.h"
 #include "run.h"
 
 struct moon_runtime {
@@ -34,10 +34,11 @@ struct moon_runtime {
 typedef struct moon__waiting {
     moon__defer idle;
     moon__timer again;
-    moon__errand errand; /* reads the inbox */
-    moon__pause *pauses; /* sleeps and waits for signals */
-    bool reading, fresh; /* fresh: the inbox was read since the last change */
-    int64_t *items;      /* n_items, and what they say */
+    moon__durable durable; /* what is asked stands in the store first */
+    moon__errand errand;   /* then the inbox is read */
+    moon__pause *pauses;   /* sleeps and waits for signals */
+    bool reading, fresh;   /* fresh: the inbox was read since the last change */
+    int64_t *items;        /* n_items, and what they say */
     moon_json **notes;
     size_t n_items;
 } moon__waiting;

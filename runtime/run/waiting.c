@@ -92,17 +92,25 @@ static void on_inbox(void *ctx, moon_status status, const moon_error *error) {
     moon_run_unref(root);
 }
 
-static void look(moon_run *root) {
+static void on_durable(void *ctx, moon_status status) {
+    moon_run *root = ctx;
     moon__waiting *w = &root->tree->waiting;
     moon_error error = {0};
-    if (w->reading) return;
     w->errand = (moon__errand){.work = read_inbox, .done = on_inbox, .ctx = root};
+    if (!status && !over(root)) status = moon__keeper_start(root->runtime->keeper, &w->errand, &error);
+    if (!status && !over(root)) return;
+    w->reading = false;
+    if (error.code) moon__run_stop(root, MOON_STOP_JOURNAL, error.text);
+    moon_run_unref(root);
+}
+
+static void look(moon_run *root) {
+    moon__waiting *w = &root->tree->waiting;
+    if (w->reading) return;
     w->reading = true;
     moon_run_ref(root);
-    if (moon__keeper_start(root->runtime->keeper, &w->errand, &error) == MOON_OK) return;
-    w->reading = false;
-    moon__run_stop(root, MOON_STOP_JOURNAL, error.text);
-    moon_run_unref(root);
+    w->durable = (moon__durable){.fn = on_durable, .ctx = root};
+    if (moon__journal_wait(&root->tree->journal, &w->durable)) on_durable(root, MOON_OK);
 }
 
 static bool listens(const moon_run *root) {

@@ -246,7 +246,8 @@ MOON_API MOON_MUST_USE moon_status moon_runtime_records(moon_runtime *runtime, c
  * wait. */
 MOON_API MOON_MUST_USE moon_status moon_runtime_decide(moon_runtime *runtime, const char *run, const char *call,
                                                        bool allow, const char *why, moon_error *error);
-/* Leaves a signal for a script that waits for it (moon.wait), now or later. json is any value; length may be SIZE_MAX. */
+/* Leaves a signal for a script that waits for it (moon.wait), now or later. json is any value; length may be SIZE_MAX.
+ */
 MOON_API MOON_MUST_USE moon_status moon_runtime_signal(moon_runtime *runtime, const char *run, const char *name,
                                                        const char *json, size_t length, moon_error *error);
 MOON_API MOON_MUST_USE moon_status moon_runtime_purge(moon_runtime *runtime, const char *run, moon_error *error);
