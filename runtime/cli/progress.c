@@ -356,6 +356,9 @@ static void on_request(moon__cli_progress *p, const moon_json *body) {
         memcpy(p->model, model, n);
         p->model[n] = 0;
     }
+    p->steps++;
+    forget_answer(p);
+    moon__buf_reset(&p->streamed);
 }
 
 /* Counted for the status line; the text itself only for those who asked to see it. */
@@ -376,12 +379,6 @@ static void on_delta(moon__cli_progress *p, const moon_json *body) {
     flush(p);
 }
 
-static void on_step(moon__cli_progress *p) {
-    p->steps++;
-    forget_answer(p);
-    moon__buf_reset(&p->streamed);
-}
-
 bool moon__cli_progress_streamed(const moon__cli_progress *p, const char *text, size_t length) {
     const moon__buf *seen = &p->streamed;
     return length > 0 && seen->status == MOON_OK && seen->len == length && memcmp(seen->p, text, length) == 0;
@@ -390,7 +387,6 @@ bool moon__cli_progress_streamed(const moon__cli_progress *p, const char *text, 
 static void show_event(moon__cli_progress *p, const moon_event *event, const moon_json *body) {
     switch (event->type) {
     case MOON_EVENT_RUN_CREATED: on_created(p, event, body); break;
-    case MOON_EVENT_STEP_STARTED: on_step(p); break;
     case MOON_EVENT_MODEL_DELTA: on_delta(p, body); break;
     case MOON_EVENT_MODEL_RESPONSE: on_response(p, event, body); break;
     case MOON_EVENT_TOOL_INTENT: on_intent(p, body); break;

@@ -6,6 +6,10 @@
 #include "hash.h"
 #include <moonlet/extend.h>
 
+/* A body of more bytes than this is hashed by itself, so that it can be kept under its hash; of others body_hash is
+ * zero. */
+enum { MOON__RECORD_INLINE = 4096 };
+
 /* Sets body_hash and hash from the other members; before: the hash of the record before it, zeroes for the first. */
 void moon__record_seal(moon_record *record, const unsigned char before[MOON_HASH_SIZE]);
 /* Are both hashes what they have to be? */

@@ -17,7 +17,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { FORMAT = 1, APPLICATION = 0x4d4f4f4e, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024 };
+enum { FORMAT = 1, APPLICATION = 0x4d4f4f4e, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024, LOG_LEFT_PAGES = 64 };
 enum { WRITE_BYTE = 0, CLAIM_FIRST = 1024 };
 
 int64_t moon__sqlite_claim_byte(int64_t run_id) {
@@ -259,6 +259,9 @@ static void close_store(moon_store *store) {
     if (!store) return;
     if (store->db) {
         bool locked = moon__lockfile_lock(&store->locks, WRITE_BYTE, LOCK_WAIT_MS) == MOON_OK;
+        /* Whoever opens it next has to read the whole log. A failure leaves it as it is. */
+        if (locked && store->wal_pages > LOG_LEFT_PAGES)
+            (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
         lose(store);
         if (locked) unlock(store);
     }

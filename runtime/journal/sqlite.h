@@ -92,10 +92,7 @@ void moon__sqlite_rollback(moon_store *store);
  * another one is opened. */
 MOON_MUST_USE moon_status moon__sqlite_reopen(moon_store *store, moon_error *error);
 
-enum {
-    MOON__SQLITE_INLINE = 4096,        /* bytes of a body that stays in its record */
-    MOON__SQLITE_BODY_MAX = 200 << 20, /* of any body */
-};
+enum { MOON__SQLITE_BODY_MAX = 200 << 20 }; /* bytes of a body */
 int64_t moon__sqlite_claim_byte(int64_t run_id);
 
 moon_status moon__sqlite_append(moon_store *store, moon_append *appends, size_t n, moon_error *error);

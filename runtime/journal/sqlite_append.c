@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "record.h"
 #include "sqlite.h"
 
 static void bind_info(sqlite3_stmt *s, const char *run, const moon_run_info *info) {
@@ -53,7 +54,7 @@ static moon_status add_blob(moon_store *store, int64_t id, const unsigned char *
 }
 
 static moon_status add_record(moon_store *store, int64_t id, const moon_record *record, moon_error *error) {
-    bool large = record->body_length > MOON__SQLITE_INLINE;
+    bool large = record->body_length > MOON__RECORD_INLINE;
     sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RECORD_ADD, error);
     if (!s) return MOON_EIO;
     sqlite3_bind_int64(s, 1, id);

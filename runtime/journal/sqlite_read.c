@@ -51,7 +51,7 @@ static moon_status one_row(walk *w, sqlite3_stmt *s, moon_error *error) {
     if (sqlite3_column_type(s, 6) == SQLITE_NULL)
         return damaged(w->store, w->run, record.seq, "has lost its body", error);
     bool large = hash_at(s, 7, body_hash);
-    moon__sha256(record.body_hash, &(moon__bytes){record.body, record.body_length}, 1);
+    if (large) moon__sha256(record.body_hash, &(moon__bytes){record.body, record.body_length}, 1);
     if (!hash_at(s, 5, record.hash) || (large && memcmp(body_hash, record.body_hash, MOON_HASH_SIZE) != 0) ||
         (w->chained && !moon__record_sound(&record, w->before)))
         return damaged(w->store, w->run, record.seq, "does not fit its hash", error);

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 10000 };
+enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 20000 };
 
 /* One journal's part of a batch. */
 typedef struct part {

@@ -75,7 +75,6 @@ static void keep_text(react *r, const char *text, size_t length) {
 
 static void tell_step(react *r) {
     moon__buf body;
-    moon__run_event(r->run, MOON_EVENT_STEP_STARTED, r->key, NULL);
     if (!moon__run_tells(r->run, MOON_EVENT_MODEL_REQUEST, r->key)) return;
     moon__buf_init(&body, 4096);
     moon__buf_printf(&body, "{\"step\":%lld,\"model\":", (long long)r->run->usage.steps);
@@ -198,7 +197,6 @@ static bool recorded_step(react *r) {
         return true;
     }
     if (!moon__run_recorded(r->run, MOON_EVENT_MODEL_RESPONSE, r->key)) return false;
-    moon__run_event(r->run, MOON_EVENT_STEP_STARTED, r->key, NULL);
     r->next.fn = on_recorded;
     moon__defer_call(r->run->runtime->loop, &r->next);
     return true;

@@ -445,8 +445,8 @@ class Output(harness.Case):
         kept = [e for e in events if e["seq"]]
         self.assertEqual([e["seq"] for e in kept], list(range(1, len(kept) + 1)))
         self.assertEqual([e["type"] for e in kept],
-                         ["run.created", "step.started", "model.request", "model.response", "tool.intent", "tool.result",
-                          "step.started", "model.request", "model.response", "run.finished"])
+                         ["run.created", "model.request", "model.response", "tool.intent", "tool.result",
+                          "model.request", "model.response", "run.finished"])
         by_type = {e["type"]: e["body"] for e in kept}
         self.assertEqual(by_type["run.created"]["input"], "go")
         self.assertEqual((by_type["tool.intent"]["tool"], by_type["tool.intent"]["model_call"]), ("file.read", "x1"))

@@ -168,7 +168,7 @@ static void test_run_loop__answer_without_calls_is_the_result(void **state) {
     assert_int_equal(r->usage.input_tokens, 5);
     assert_int_equal(r->usage.steps, 1);
     assert_string_equal(f.model->log.p, "system:be brief|user:go|");
-    assert_string_equal(f.events.p, "run.created step.started model.request model.response run.finished ");
+    assert_string_equal(f.events.p, "run.created model.request model.response run.finished ");
     end(&f);
 }
 

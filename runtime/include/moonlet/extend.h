@@ -131,7 +131,7 @@ typedef struct moon_record {
     const char *path;                        /* the place in the tree of calls, "" for the root */
     const char *key;                         /* what tells it from others of its type at this path: "c3", "7", "" */
     unsigned char hash[MOON_HASH_SIZE];      /* over the hash of the record before, and all of this one */
-    unsigned char body_hash[MOON_HASH_SIZE]; /* of the body; where two are equal a store may keep one */
+    unsigned char body_hash[MOON_HASH_SIZE]; /* of a body over 4096 bytes, which a store may keep under it; else zero */
     const char *body;                        /* a JSON object */
     size_t body_length;
 } moon_record;

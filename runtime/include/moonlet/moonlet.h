@@ -114,7 +114,6 @@ MOON_API const char *moon_runnable_name(const moon_runnable *runnable);
 
 #define MOON_EVENTS(X)                                                                                                 \
     X(RUN_CREATED, "run.created")                                                                                      \
-    X(STEP_STARTED, "step.started")                                                                                    \
     X(MODEL_REQUEST, "model.request")                                                                                  \
     X(MODEL_DELTA, "model.delta")                                                                                      \
     X(MODEL_RETRY, "model.retry")                                                                                      \
