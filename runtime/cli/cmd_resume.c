@@ -1,30 +1,59 @@
 /* SPDX-License-Identifier: MIT */
-/* moonlet resume: go on with a run that is kept. */
+/* moonlet resume, fork, replay: drive a run from its journal. */
 #include "cli.h"
 #include "kept.h"
 #include "limit.h"
 #include "session.h"
 #include "term.h"
 
+#include "buf.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-enum { OPT_MODEL = MOON__OPT_OTHER, OPT_LIMIT, OPT_UNKNOWN };
+enum { OPT_MODEL = MOON__OPT_OTHER, OPT_LIMIT, OPT_UNKNOWN, OPT_AT, OPT_INPUT, OPT_LIVE };
 
-static const moon__cli_option options[] = {
-    {"model", 'm', "MODEL", "go on with another model", OPT_MODEL},
-    {"limit", 0, "KEY=N", "another limit than it was started with; repeatable", OPT_LIMIT},
-    {"unknown", 0, "WORD", "calls whose outcome a crash hid: ask (default), tell, retry or fail", OPT_UNKNOWN},
+#define DRIVING_OPTIONS                                                                                                \
+    {"model", 'm', "MODEL", "go on with another model", OPT_MODEL},                                                    \
+        {"limit", 0, "KEY=N", "another limit than it was started with; repeatable", OPT_LIMIT}, {                      \
+        "unknown", 0, "WORD", "calls whose outcome a crash hid: ask (default), tell, retry or fail", OPT_UNKNOWN       \
+    }
+
+/* clang-format off: the tables end in macros */
+static const moon__cli_option resume_options[] = {
+    DRIVING_OPTIONS,
     {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
     MOON__JOURNAL_OPTION,
     MOON__SESSION_OPTIONS,
     MOON__OPTION_HELP,
     {NULL, 0, NULL, NULL, 0},
 };
+static const moon__cli_option fork_options[] = {
+    {"at", 0, "N", "the last event that is shared, as `moonlet show` numbers them (default: the end)", OPT_AT},
+    {"input", 'p', "TEXT", "one more message of yours to the agent; \"-\" reads it", OPT_INPUT},
+    DRIVING_OPTIONS,
+    {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
+    MOON__JOURNAL_OPTION,
+    MOON__SESSION_OPTIONS,
+    MOON__OPTION_HELP,
+    {NULL, 0, NULL, NULL, 0},
+};
+static const moon__cli_option replay_options[] = {
+    {"live-tools", 0, NULL, "really call the tools; only the models' answers are from the journal", OPT_LIVE},
+    MOON__JOURNAL_OPTION,
+    MOON__SESSION_OPTIONS,
+    MOON__OPTION_HELP,
+    {NULL, 0, NULL, NULL, 0},
+};
+/* clang-format on */
 
 typedef struct request {
-    const char *run;
+    const char *run, *input;
+    uint64_t at;
+    bool live_tools;
     moon_unknown unknown;
+    moon__buf text; /* the input, if it came from standard input */
 } request;
 
 static const char *take_unknown(request *r, const char *word) {
@@ -37,10 +66,16 @@ static const char *take_unknown(request *r, const char *word) {
     return "--unknown is ask, tell, retry or fail";
 }
 
+static const char *take_at(request *r, const char *text) {
+    char *end;
+    r->at = strtoull(text, &end, 10);
+    return end == text || *end || *text == '-' || r->at == 0 ? "--at is the number of an event, from 1 up" : NULL;
+}
+
 /* -1: go on; else the exit code. */
 static int read_arguments(const moon__cli_command *self, moon__cli_session *s, request *r, int argc, char **argv) {
     moon__cli_args args;
-    moon__cli_args_init(&args, options, argc, argv);
+    moon__cli_args_init(&args, self->options, argc, argv);
     for (int id; (id = moon__cli_args_next(&args)) != MOON__ARG_END;) {
         const char *why = NULL;
         if (id == MOON__ARG_WRONG) return moon__cli_usage(self, "%s", args.error);
@@ -50,6 +85,9 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         case MOON__ARG_OPERAND: r->run = args.value; break;
         case OPT_MODEL: s->model = args.value; break;
         case OPT_UNKNOWN: why = take_unknown(r, args.value); break;
+        case OPT_AT: why = take_at(r, args.value); break;
+        case OPT_INPUT: r->input = args.value; break;
+        case OPT_LIVE: r->live_tools = true; break;
         case OPT_LIMIT: {
             int code = moon__cli_limit(self, &s->limits, args.value);
             if (code != MOON__EXIT_OK) return code;
@@ -59,6 +97,8 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         }
         if (why) return moon__cli_usage(self, "%s", why);
     }
+    if (!r->run && self != &moon__cli_cmd_resume)
+        return moon__cli_usage(self, "a run's id is needed, or its beginning; `moonlet runs` lists them");
     return -1;
 }
 
@@ -75,28 +115,42 @@ static int find(moon__cli_session *s, const request *r, moon__cli_found *found, 
     return code;
 }
 
-static int resume_main(const moon__cli_command *self, int argc, char **argv) {
+static moon_status begin(const moon__cli_command *self, moon__cli_session *s, const request *r, const char *id,
+                         moon_error *error) {
+    moon_run_options run = moon__cli_session_run_options(s);
+    run.unknown = r->unknown;
+    run.input = r->text.p ? r->text.p : r->input;
+    run.input_length = r->text.p ? r->text.len : 0;
+    if (self == &moon__cli_cmd_fork) return moon_run_fork(&s->run, s->runtime, id, r->at, &run, error);
+    if (self == &moon__cli_cmd_replay) return moon_run_replay(&s->run, s->runtime, id, r->live_tools, &run, error);
+    return moon_run_resume(&s->run, s->runtime, id, &run, error);
+}
+
+static int drive_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session s;
     request r = {.run = NULL};
     moon_error error = {0};
     moon__cli_found found = {.n = 0};
     char journal[4096];
     moon__cli_session_init(&s);
+    moon__buf_init(&r.text, MOON__INPUT_MAX);
     s.journal = "";
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
+    if (r.input && strcmp(r.input, "-") == 0 && !moon__cli_session_read(&s, &r.text)) {
+        moon__buf_fini(&r.text);
+        return MOON__EXIT_FAILED;
+    }
     code = find(&s, &r, &found, journal);
     if (code == MOON__EXIT_OK) {
         code = moon__cli_session_open(&s);
-        if (code == MOON__EXIT_OK) {
-            moon_run_options run = moon__cli_session_run_options(&s);
-            run.unknown = r.unknown;
-            moon_status status = moon_run_resume(&s.run, s.runtime, found.id, &run, &error);
-            code = status == MOON_OK ? moon__cli_session_drive(&s) : moon__cli_session_fail(&s, &error);
-        }
+        if (code == MOON__EXIT_OK)
+            code = begin(self, &s, &r, found.id, &error) == MOON_OK ? moon__cli_session_drive(&s)
+                                                                    : moon__cli_session_fail(&s, &error);
         code = moon__cli_session_close(&s, code);
     }
     moon__cli_found_fini(&found);
+    moon__buf_fini(&r.text);
     return code;
 }
 
@@ -113,6 +167,34 @@ const moon__cli_command moon__cli_cmd_resume = {
     .examples = "moonlet resume\n"
                 "moonlet resume 1k1a --limit steps=100\n"
                 "moonlet resume 1k1a --unknown tell --policy file=allow",
-    .options = options,
-    .main = resume_main,
+    .options = resume_options,
+    .main = drive_main,
+};
+
+const moon__cli_command moon__cli_cmd_fork = {
+    .name = "fork",
+    .operands = "RUN [--at N] [--input TEXT] [OPTIONS]",
+    .summary = "go on from any point of a run, as a new one",
+    .about =
+        "Starts a new run that shares the journal of RUN up to event N and goes its own way from there. RUN is not\n"
+        "touched, whether it is finished or not, and nothing of what is shared is done again. With --input the agent\n"
+        "gets one more message of yours: so a conversation goes on after its end. What was used before the fork does\n"
+        "not count against limits.",
+    .examples = "moonlet fork 1k1a --input \"and now in French\"\n"
+                "moonlet show 1k1a && moonlet fork 1k1a --at 17 --model openai/gpt-5",
+    .options = fork_options,
+    .main = drive_main,
+};
+
+const moon__cli_command moon__cli_cmd_replay = {
+    .name = "replay",
+    .operands = "RUN [--live-tools] [OPTIONS]",
+    .summary = "run it again with the models' answers from its journal",
+    .about =
+        "Runs RUN again from its beginning. Models are not asked: their answers are those of the journal, and so are\n"
+        "the results of tools, so that it shows in no time what happened, or that the script would now go another\n"
+        "way (exit code 2). With --live-tools the tools are really called, with leave as ever. Nothing is kept.",
+    .examples = "moonlet replay 1k1a --output stream-json\nmoonlet replay 1k1a --live-tools --policy file=deny",
+    .options = replay_options,
+    .main = drive_main,
 };

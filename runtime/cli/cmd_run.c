@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* moonlet run: a script's agent, or a shipped one, on an input. */
 #include "cli.h"
+#include "kept.h"
 #include "limit.h"
 #include "session.h"
 #include "shape.h"
@@ -16,10 +17,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { OPT_MODEL = MOON__OPT_OTHER, OPT_PROMPT, OPT_LIMIT, OPT_SCHEMA, OPT_BASE_URL };
+enum { OPT_CONTINUE = 300, OPT_MODEL = MOON__OPT_OTHER, OPT_PROMPT, OPT_LIMIT, OPT_SCHEMA, OPT_BASE_URL };
 
 static const moon__cli_option options[] = {
     {"model", 'm', "MODEL", "provider/model, \"offline\" or a Lua file", OPT_MODEL},
+    {"continue", 0, NULL, "go on with the newest run of this directory: INPUT is your next message", OPT_CONTINUE},
     {"base-url", 0, "URL", "of an OpenAI-compatible server, for --model custom/NAME", OPT_BASE_URL},
     {"prompt", 'p', "TEXT", "the input, as an option", OPT_PROMPT},
     {"print", 0, "TEXT", NULL, OPT_PROMPT},
@@ -35,6 +37,8 @@ static const moon__cli_option options[] = {
 
 typedef struct request {
     const char *agent, *input, *schema_file, *base_url;
+    bool go_on; /* with the newest run */
+    moon__cli_found found;
     moon__buf text; /* the input, if it came from standard input */
 } request;
 
@@ -58,6 +62,7 @@ static int take_option(const moon__cli_command *self, moon__cli_session *s, requ
         if (r->input) return moon__cli_usage(self, "the input was given twice");
         r->input = value;
         break;
+    case OPT_CONTINUE: r->go_on = true; break;
     case OPT_LIMIT: return moon__cli_limit(self, &s->limits, value);
     case OPT_SCHEMA: r->schema_file = value; break;
     case OPT_BASE_URL: r->base_url = value; break;
@@ -77,7 +82,13 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
             id == MOON__ARG_OPERAND ? take_operand(self, r, args.value) : take_option(self, s, r, id, args.value);
         if (code != MOON__EXIT_OK) return code;
     }
-    if (!r->agent) return moon__cli_usage(self, "an agent's name or a script is needed");
+    if (r->go_on && r->agent) { /* there is no agent to be named: the first operand is the input */
+        if (r->input || r->schema_file)
+            return moon__cli_usage(self, "--continue goes with INPUT alone: the agent is that of the run");
+        r->input = r->agent;
+        r->agent = NULL;
+    }
+    if (!r->agent && !r->go_on) return moon__cli_usage(self, "an agent's name or a script is needed");
     /* The one provider without a base URL of its own takes it from the environment. */
     if (r->base_url && (!s->model || strncmp(s->model, "custom/", 7) != 0))
         return moon__cli_usage(self, "--base-url goes with --model custom/NAME");
@@ -117,7 +128,26 @@ static moon_status add_schema(moon__cli_session *s, const char *path, moon_runna
     return status;
 }
 
+/* With a message more it is a fork; without one the run itself goes on, if it can. */
+static moon_status go_on(moon__cli_session *s, const request *r, moon_error *error) {
+    moon_run_options run = moon__cli_session_run_options(s);
+    run.input = r->text.p ? r->text.p : r->input;
+    run.input_length = r->text.p ? r->text.len : 0;
+    if (run.input) return moon_run_fork(&s->run, s->runtime, r->found.id, 0, &run, error);
+    return moon_run_resume(&s->run, s->runtime, r->found.id, &run, error);
+}
+
+static int find_newest(const moon__cli_session *s, request *r) {
+    moon_runtime *runtime;
+    int code = moon__cli_kept_open(&runtime, s->journal, s->workspace);
+    if (code != MOON__EXIT_OK) return code;
+    code = moon__cli_kept_newest(runtime, s->workspace, &r->found);
+    moon_runtime_free(runtime);
+    return code;
+}
+
 static moon_status start(moon__cli_session *s, const request *r, moon_error *error) {
+    if (r->go_on) return go_on(s, r, error);
     moon_runnable *runnable = NULL;
     moon_status status = moon_script_load(&runnable, s->runtime, r->agent, error);
     if (status == MOON_OK) s->result_is_json = r->schema_file || moon__agent_gives_json(runnable);
@@ -164,11 +194,13 @@ static int run_main(const moon__cli_command *self, int argc, char **argv) {
         moon__buf_fini(&r.text);
         return MOON__EXIT_FAILED;
     }
-    code = moon__cli_session_open(&s);
+    code = r.go_on ? find_newest(&s, &r) : MOON__EXIT_OK;
+    if (code == MOON__EXIT_OK) code = moon__cli_session_open(&s);
     if (code == MOON__EXIT_OK) {
         code = start(&s, &r, &error) == MOON_OK ? moon__cli_session_drive(&s) : moon__cli_session_fail(&s, &error);
     }
     moon__buf_fini(&r.text);
+    moon__cli_found_fini(&r.found);
     return moon__cli_session_close(&s, code);
 }
 
@@ -182,12 +214,14 @@ const moon__cli_command moon__cli_cmd_run = {
              "Shipped agents:\n" MOON_CLI_AGENTS "\n"
              "Tools that only read are run. For others the agent's policy, the configuration, --policy or --yes must\n"
              "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
+             "--continue goes on with the newest run of the directory, as `moonlet fork RUN --input INPUT` does.\n"
              "Ctrl-C ends the run and still writes what it has; a second one ends the program.",
     .examples = "moonlet run brief --cwd ~/src/project\n"
                 "moonlet run brief --cwd . \"error handling\" -o brief.md\n"
                 "moonlet run ./agent.lua \"add a test for parse()\" --policy file=allow --policy shell=ask\n"
                 "git diff | moonlet run ./review.lua - --model openai/gpt-5-mini --limit tokens=200000\n"
                 "moonlet run ./agent.lua \"which files?\" --output-schema files.json --output json | jq .output\n"
+                "moonlet run --continue \"and what about the tests?\"\n"
                 "moonlet run brief --output stream-json | jq -r .type",
     .options = options,
     .main = run_main,

@@ -5,6 +5,7 @@
 #include "term.h"
 #include "text.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +68,29 @@ int moon__cli_kept_find(moon_runtime *runtime, const char *text, moon__cli_found
     else
         return MOON__EXIT_OK;
     return s.failed ? MOON__EXIT_FAILED : MOON__EXIT_USAGE;
+}
+
+static bool on_newest(void *ctx, const moon_run_info *info) {
+    search *s = ctx;
+    s->failed = !keep(s->found, info);
+    s->found->n = 1;
+    return false;
+}
+
+int moon__cli_kept_newest(moon_runtime *runtime, const char *workspace, moon__cli_found *found) {
+    moon_error error = {0};
+    char here[PATH_MAX];
+    search s = {.found = found};
+    if (!realpath(workspace ? workspace : ".", here)) {
+        moon__cli_error("no directory %s", workspace ? workspace : ".");
+        return MOON__EXIT_USAGE;
+    }
+    moon_query query = {.workspace = here, .state = -1, .limit = 1};
+    moon_status status = moon_runtime_runs(runtime, &query, on_newest, &s, &error);
+    if (status != MOON_OK) return moon__cli_fail(&error);
+    if (s.failed) moon__cli_error("out of memory");
+    if (found->n == 0) moon__cli_error("no run of %s is kept; `moonlet runs` lists all", here);
+    return s.failed ? MOON__EXIT_FAILED : found->n == 0 ? MOON__EXIT_USAGE : MOON__EXIT_OK;
 }
 
 void moon__cli_found_fini(moon__cli_found *found) {

@@ -21,6 +21,8 @@ typedef struct moon__cli_found {
 } moon__cli_found;
 /* The run whose id begins with text; text NULL: the newest that can be resumed. Errors are reported. */
 int moon__cli_kept_find(moon_runtime *runtime, const char *text, moon__cli_found *found);
+/* The newest run of a directory (NULL: the current one). Errors are reported. */
+int moon__cli_kept_newest(moon_runtime *runtime, const char *workspace, moon__cli_found *found);
 void moon__cli_found_fini(moon__cli_found *found);
 /* How a run stands, in a word. */
 const char *moon__cli_state_word(moon_run_state state, bool claimed, const char *stop);

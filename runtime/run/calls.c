@@ -386,6 +386,10 @@ static bool take_result(slot *s, const moon__recorded *result) {
         s->is_json = flag(body, "json");
         s->denied = flag(body, "denied");
         over(s, text, length, flag(body, "ok"));
+        if (run->tree->rehearsal) {
+            tell(s, MOON_EVENT_TOOL_INTENT);
+            tell(s, MOON_EVENT_TOOL_RESULT);
+        }
         if (s->ok && s->entry && s->entry->tool == &moon__plan_tool) {
             run->planned = true;
             run->n_plans++;
@@ -468,10 +472,14 @@ static bool advance(moon__calls *calls) {
         return true;
     }
     if (s->state == ASKED) return false;
-    if (calls->o.run->tree->replay && s->state == READY) {
+    if (calls->o.run->tree->replay && calls->o.run->tree->rehearsal != MOON__REHEARSE_TOOLS && s->state == READY) {
         recall seen = look_back(s);
         if (seen == RECALL_TAKEN) calls->next++;
         if (seen != RECALL_NOTHING) return seen == RECALL_TAKEN;
+        if (calls->o.run->tree->rehearsal) {
+            stop_with(calls, MOON_STOP_FAILED, "the journal has no result of this call of %s", s->name);
+            return false;
+        }
     }
     bool reads = (s->entry->tool->effects & MOON_READ_ONLY) != 0;
     if (calls->running && (!reads || calls->alone || calls->running >= calls->o.parallel)) return false;

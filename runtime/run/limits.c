@@ -65,6 +65,13 @@ static bool refuse(const moon_run *run, const moon_run *holder, moon_stop stop, 
     return false;
 }
 
+void moon__limits_count(moon_run *run, int64_t steps, int64_t calls) {
+    for (moon_run *r = run; r; r = r->parent) {
+        r->usage.steps += steps;
+        r->usage.tool_calls += calls;
+    }
+}
+
 bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text) {
     for (const moon_run *r = run; r; r = r->parent) {
         const moon_limits *l = &r->limits;
@@ -76,7 +83,7 @@ bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text) {
             return refuse(run, r, MOON_STOP_TOKENS, why, text, "tokens", (double)l->tokens);
         if (l->usd >= 0 && r->usage.usd >= l->usd) return refuse(run, r, MOON_STOP_USD, why, text, "USD", l->usd);
     }
-    for (moon_run *r = run; r; r = r->parent) r->usage.steps++;
+    moon__limits_count(run, 1, 0);
     return true;
 }
 
@@ -84,7 +91,7 @@ bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *tex
     for (const moon_run *r = run; r; r = r->parent)
         if (r->limits.tool_calls >= 0 && n > r->limits.tool_calls - r->usage.tool_calls)
             return refuse(run, r, MOON_STOP_TOOL_CALLS, why, text, "tool calls", (double)r->limits.tool_calls);
-    for (moon_run *r = run; r; r = r->parent) r->usage.tool_calls += n;
+    moon__limits_count(run, 0, n);
     return true;
 }
 

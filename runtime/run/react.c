@@ -29,6 +29,7 @@ typedef struct react {
     moon__chat *chat;
     moon__calls *calls;
     bool asking, calling;
+    bool recorded, shared; /* the answer at hand is from the journal; from before a fork */
     unsigned lane, repairs;
     uint64_t context; /* a hash of the conversation so far, the tools included */
     char key[24];     /* of this step's events: its number in this run */
@@ -154,7 +155,7 @@ static void step(void *ctx);
 /* Was the conversation the same when this step was made? */
 static bool same_context(react *r) {
     const moon__recorded *request = moon__run_recorded(r->run, MOON_EVENT_MODEL_REQUEST, r->key);
-    if (!request) return true;
+    if (!request || r->run->tree->rehearsal == MOON__REHEARSE_TOOLS) return true;
     char now[24];
     snprintf(now, sizeof now, "%016" PRIx64, r->context);
     moon_json *body = moon__run_recorded_body(r->run, request);
@@ -188,17 +189,53 @@ static void on_recorded(void *ctx) {
     moon__json_free(body);
 }
 
+/* One more message of the user, given to a fork; it comes before the step of its key. */
+static bool take_input(react *r, int64_t step, moon_error *error) {
+    char key[24];
+    snprintf(key, sizeof key, "%lld", (long long)step);
+    const moon__recorded *input = moon__run_recorded(r->run, MOON_EVENT_INPUT_RECEIVED, key);
+    moon_json *body = input ? moon__run_recorded_body(r->run, input) : NULL;
+    size_t n = 0;
+    const char *text = moon_json_str(moon_json_get(body, "text"), &n);
+    moon_message message = {.role = MOON_USER, .text = text, .text_length = n};
+    bool failed = text && append(r, &message, error);
+    moon__json_free(body);
+    return !failed;
+}
+
+static bool expects_input(const react *r, int64_t step) {
+    char key[24];
+    snprintf(key, sizeof key, "%lld", (long long)step);
+    return moon__run_recorded(r->run, MOON_EVENT_INPUT_RECEIVED, key) != NULL;
+}
+
 /* Takes the step from the journal if it is there. */
 static bool recorded_step(react *r) {
+    moon_run *run = r->run;
+    moon_error error = {0};
     snprintf(r->key, sizeof r->key, "%lld", (long long)++r->steps);
-    if (!r->run->tree->replay) return false;
-    if (!same_context(r)) {
-        finish(r, r->run->stop_why, NULL, 0, NULL);
+    r->recorded = r->shared = false;
+    if (!run->tree->replay) return false;
+    if (!take_input(r, r->steps, &error)) {
+        fail(r, &error);
         return true;
     }
-    if (!moon__run_recorded(r->run, MOON_EVENT_MODEL_RESPONSE, r->key)) return false;
+    if (!same_context(r)) {
+        finish(r, run->stop_why, NULL, 0, NULL);
+        return true;
+    }
+    const moon__recorded *response = moon__run_recorded(run, MOON_EVENT_MODEL_RESPONSE, r->key);
+    if (!response && run->tree->rehearsal) {
+        finish(r, MOON_STOP_FAILED, NULL, 0, "the journal has no answer of the model for this step");
+        return true;
+    }
+    if (!response) return false;
+    r->recorded = true;
+    r->shared = response->seq <= run->tree->shared;
+    if (!r->shared) moon__limits_count(run, 1, 0);
+    if (run->tree->rehearsal) tell_step(r);
     r->next.fn = on_recorded;
-    moon__defer_call(r->run->runtime->loop, &r->next);
+    moon__defer_call(run->runtime->loop, &r->next);
     return true;
 }
 
@@ -210,9 +247,10 @@ static void step(void *ctx) {
     moon__buf_init(&text, 1024);
     if (run->stopping)
         finish(r, run->stop_why, NULL, 0, NULL);
-    else if (!moon__limits_step(run, &why, &text))
+    else if (recorded_step(r)) {
+    } else if (!moon__limits_step(run, &why, &text))
         finish(r, why, NULL, 0, text.p);
-    else if (!recorded_step(r)) {
+    else {
         moon_error error = {0};
         moon__ask ask = {.lane = r->lane,
                          .deltas = run->tree->journal.live,
@@ -266,6 +304,15 @@ static moon_status check_output(const moon__agent *agent, const char *text, size
 }
 
 static void finish_with(react *r, const moon__answer *answer) {
+    if (expects_input(r, r->steps + 1)) { /* the fork goes on after this answer */
+        moon_error error = {0};
+        moon_message said = {.role = MOON_ASSISTANT, .text = answer->text, .text_length = answer->text_length};
+        if (append(r, &said, &error))
+            fail(r, &error);
+        else
+            go_on(r);
+        return;
+    }
     if (!r->agent->output) {
         finish(r, MOON_STOP_DONE, answer->text, answer->text_length, NULL);
         return;
@@ -308,10 +355,16 @@ static void call_tools(react *r, const moon__answer *answer) {
                             .reasoning = answer->reasoning_length ? answer->reasoning : NULL,
                             .reasoning_length = answer->reasoning_length};
     moon_error error = {0};
-    moon_stop why;
+    moon_stop why = MOON_STOP_FAILED;
+    bool allowed;
     moon__buf text;
     moon__buf_init(&text, 1024);
-    if (!moon__limits_calls(r->run, (int64_t)answer->n_calls, &why, &text))
+    if (r->shared || r->recorded) {
+        if (!r->shared) moon__limits_count(r->run, 0, (int64_t)answer->n_calls);
+        allowed = true;
+    } else
+        allowed = moon__limits_calls(r->run, (int64_t)answer->n_calls, &why, &text);
+    if (!allowed)
         finish(r, why, NULL, 0, text.p);
     else if (append(r, &message, &error))
         fail(r, &error);
@@ -343,7 +396,7 @@ static void on_answer(void *ctx, moon_status status, const moon__answer *answer,
         finish(r, provider ? MOON_STOP_PROVIDER : MOON_STOP_FAILED, NULL, 0, error->text);
         return;
     }
-    moon__limits_use(r->run, &answer->usage);
+    if (!r->shared) moon__limits_use(r->run, &answer->usage);
     tell_answer(r, answer);
     const char *cut = cut_short(answer);
     if (r->run->limits.usd >= 0 && answer->usage.usd < 0)

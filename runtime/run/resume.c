@@ -6,21 +6,35 @@
  * and run.claimed appended after the last record. Whoever comes second finds another last record and is refused there,
  * so that what follows is done by one process. Then the run begins as it did the first time, and finds at each place
  * what was recorded.
+ *
+ * A fork reads another run's journal up to a point and appends the beginning of its own after it. A replay reads, and
+ * keeps nothing.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime.h"
 #include "text.h"
 
+typedef enum purpose { RESUME, FORK, REPLAY } purpose;
+
 typedef struct visit {
-    const char *id;
+    purpose purpose;
+    const char *from;       /* the run whose journal is read */
+    char id[MOON__ID_SIZE]; /* the run that it becomes */
+    uint64_t at;            /* of a fork: the last record that is shared; 0: all but the end */
+    const char *input;      /* of a fork: a message more; NULL: none */
+    size_t input_length;
     moon__replay *replay;
     bool found, finished;
+    char *name, *script, *workspace, *preview;
     int64_t created_us;
     uint64_t seq;
-    unsigned char hash[MOON_HASH_SIZE];
-    int64_t last_us, spent_us; /* spent: while it was driven */
+    unsigned char hash[MOON_HASH_SIZE], before[MOON_HASH_SIZE]; /* of the last record, and of the one before it */
+    bool ended;                                                 /* the last record is the root's end */
+    unsigned steps;                                             /* answers that the root has had */
+    int64_t last_us, spent_us;                                  /* spent: while it was driven */
     int64_t now_us;
     moon_status status;
 } visit;
@@ -30,6 +44,11 @@ static bool on_info(void *ctx, const moon_run_info *info) {
     v->found = true;
     v->finished = info->state == MOON_RUN_FINISHED && !info->resumable;
     v->created_us = info->created_us;
+    v->name = moon__strdup(info->name);
+    v->script = moon__strdup(info->script);
+    v->workspace = moon__strdup(info->workspace);
+    v->preview = moon__strdup(info->input);
+    if (!v->name || !v->script || !v->workspace || !v->preview) v->status = MOON_ENOMEM;
     return false;
 }
 
@@ -39,48 +58,114 @@ static bool on_record(void *ctx, const moon_record *record) {
         v->spent_us += record->time_us - v->last_us;
     v->last_us = record->time_us;
     v->seq = record->seq;
+    v->ended = record->type == MOON_EVENT_RUN_FINISHED && !*record->path;
+    v->steps += record->type == MOON_EVENT_MODEL_RESPONSE && !*record->path;
+    memcpy(v->before, v->hash, MOON_HASH_SIZE);
     memcpy(v->hash, record->hash, MOON_HASH_SIZE);
     v->status = moon__replay_add(v->replay, record);
     return v->status == MOON_OK;
 }
 
-static moon_status claim(visit *v, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    static const char body[] = "{\"moonlet\":\"" MOON_VERSION "\"}";
-    moon_record record = {.seq = v->seq + 1,
-                          .type = MOON_EVENT_RUN_CLAIMED,
-                          .time_us = v->now_us,
-                          .path = "",
-                          .key = "",
-                          .body = body,
-                          .body_length = sizeof body - 1};
-    moon__record_seal(&record, v->hash);
-    moon_append append = {.run = v->id, .expected = v->seq, .records = &record, .n_records = 1};
-    moon_status status = ops->append(store, &append, 1, error);
+static void seal(visit *v, moon_record *record, moon_event_type type, const char *key, const moon__buf *body) {
+    *record = (moon_record){.seq = ++v->seq,
+                            .type = type,
+                            .time_us = v->now_us,
+                            .path = "",
+                            .key = key,
+                            .body = body->p,
+                            .body_length = body->len};
+    moon__record_seal(record, v->hash);
+    memcpy(v->hash, record->hash, MOON_HASH_SIZE);
+}
+
+/* run.claimed, and what a fork begins with. */
+static moon_status take(visit *v, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    moon_record records[2];
+    char key[24];
+    moon__buf claimed, input;
+    moon_append append = {.run = v->id, .expected = v->seq, .records = records, .n_records = 1};
+    moon_run_info info = {.run = v->id,
+                          .name = v->name,
+                          .script = v->script,
+                          .workspace = v->workspace,
+                          .input = v->preview,
+                          .stop = "",
+                          .state = MOON_RUN_RUNNING,
+                          .resumable = true,
+                          .created_us = v->now_us,
+                          .updated_us = v->now_us,
+                          .fork_of = v->from,
+                          .fork_at = v->seq};
+    moon_side create = {.kind = MOON_SIDE_CREATE, .info = &info};
+    moon__buf_init(&claimed, 1024);
+    moon__buf_init(&input, 80 << 20);
+    moon__buf_printf(&claimed, "{\"moonlet\":\"%s\"", moon_version());
+    if (v->purpose == FORK)
+        moon__buf_printf(&claimed, ",\"fork_of\":\"%s\",\"at\":%llu", v->from, (unsigned long long)v->seq);
+    moon__buf_char(&claimed, '}');
+    moon__buf_str(&input, "{\"text\":");
+    moon__buf_quoted(&input, v->input, v->input ? v->input_length : 0);
+    moon__buf_char(&input, '}');
+    snprintf(key, sizeof key, "%u", v->steps + 1);
+    moon_status status = claimed.status ? claimed.status : input.status;
+    if (!status) seal(v, &records[0], MOON_EVENT_RUN_CLAIMED, "", &claimed);
+    if (!status && v->input) {
+        seal(v, &records[append.n_records++], MOON_EVENT_INPUT_RECEIVED, key, &input);
+        status = moon__replay_add(v->replay, &records[1]);
+    }
+    if (status) moon_error_set(error, status, "no memory for the journal");
+    if (v->purpose == FORK) {
+        append.sides = &create;
+        append.n_sides = 1;
+    }
+    if (!status) status = ops->append(store, &append, 1, error);
     if (!status) status = append.status;
     if (status == MOON_ECONFLICT)
-        return moon_error_set(error, MOON_EBUSY, "run %.40s was taken up by another process just now", v->id);
-    v->seq++;
-    memcpy(v->hash, record.hash, MOON_HASH_SIZE);
+        moon_error_set(error, status = MOON_EBUSY, "run %.40s was taken up by another process just now", v->id);
+    moon__buf_fini(&claimed);
+    moon__buf_fini(&input);
+    return status;
+}
+
+static moon_status find(visit *v, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    moon_status status = ops->list(store, &(moon_query){.run = v->from, .state = -1, .limit = 1}, on_info, v, error);
+    if (!status && v->status) return moon_error_set(error, v->status, "no memory for the journal");
+    if (!status && !v->found) return moon_error_set(error, MOON_ENOTFOUND, "there is no run %.40s", v->from);
+    if (!status && v->finished && v->purpose == RESUME)
+        return moon_error_set(
+            error, MOON_EEXIST,
+            "run %.40s is finished; `moonlet show` tells its result, and `moonlet fork` goes on from any "
+            "of its events",
+            v->from);
     return status;
 }
 
 static moon_status pay(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
     visit *v = ctx;
-    moon_status status = ops->list(store, &(moon_query){.run = v->id, .state = -1, .limit = 1}, on_info, v, error);
-    if (!status && !v->found) status = moon_error_set(error, MOON_ENOTFOUND, "there is no run %.40s", v->id);
-    if (!status && v->finished)
-        status = moon_error_set(error, MOON_EEXIST,
-                                "run %.40s is finished; `moonlet show` tells its result, and a fork "
-                                "goes on from any of its events",
-                                v->id);
+    moon_status status = find(v, ops, store, error);
+    if (!status && v->purpose == RESUME) status = ops->claim(store, v->from, error);
     if (status) return status;
-    status = ops->claim(store, v->id, error);
-    if (status) return status;
-    status = ops->read(store, v->id, 1, 0, on_record, v, error);
+    status = ops->read(store, v->from, 1, v->at, on_record, v, error);
     if (!status && v->status) status = moon_error_set(error, v->status, "no memory for the journal");
-    if (!status) status = claim(v, ops, store, error);
-    if (status) ops->release(store, v->id);
+    if (!status && v->at > v->seq)
+        status = moon_error_set(error, MOON_EINVAL, "run %.40s has %llu events, and no event %llu", v->from,
+                                (unsigned long long)v->seq, (unsigned long long)v->at);
+    if (v->purpose == FORK && !v->at && v->ended) { /* its end is not shared */
+        v->seq--;
+        memcpy(v->hash, v->before, MOON_HASH_SIZE);
+    }
+    v->at = v->seq;
+    if (!status && v->purpose != REPLAY) status = take(v, ops, store, error);
+    if (status && v->purpose == RESUME) ops->release(store, v->from);
     return status;
+}
+
+static void free_visit(visit *v) {
+    moon__replay_free(v->replay);
+    free(v->name);
+    free(v->script);
+    free(v->workspace);
+    free(v->preview);
 }
 
 /* ---- the run made again ---- */
@@ -110,13 +195,14 @@ static moon_status set_up(moon_run *run, const visit *v, const moon_json *create
     moon__tree *tree = run->tree;
     moon__journal *journal = &tree->journal;
     int64_t seed = 0;
-    tree->kept = true;
-    tree->created_us = v->created_us;
+    tree->kept = v->purpose != REPLAY;
+    tree->created_us = v->purpose == FORK ? v->now_us : v->created_us;
+    tree->shared = v->purpose == FORK ? v->at : 0;
     if (moon_json_int(moon_json_get(created, "seed"), &seed)) tree->seed = (uint64_t)seed;
-    memcpy(journal->id, v->id, strlen(v->id) + 1);
+    memcpy(journal->id, v->id, sizeof journal->id);
     journal->seq = journal->taken = journal->durable = v->seq;
     memcpy(journal->hash, v->hash, MOON_HASH_SIZE);
-    run->started_us -= v->spent_us;
+    if (v->purpose == RESUME) run->started_us -= v->spent_us;
     status = moon__limits_read(&run->given, moon_json_get(created, "limits"), error);
     if (status) return status;
     if (options->limits) moon__limits_replace(&run->given, options->limits);
@@ -124,7 +210,7 @@ static moon_status set_up(moon_run *run, const visit *v, const moon_json *create
     return MOON_OK;
 }
 
-static moon_status begin(moon_run **out, moon_runtime *rt, visit *v, const moon_run_options *options,
+static moon_status begin(moon_run **out, moon_runtime *rt, visit *v, int rehearsal, const moon_run_options *options,
                          moon_error *error) {
     const moon__recorded *first = moon__replay_find(v->replay, MOON_EVENT_RUN_CREATED, "", "");
     moon_json *created = NULL;
@@ -140,10 +226,15 @@ static moon_status begin(moon_run **out, moon_runtime *rt, visit *v, const moon_
         if (!run) status = moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     }
     moon_runnable_unref(runnable);
-    if (run) {
+    if (run && v->input && run->runnable->ops != &moon__agent_ops)
+        status =
+            moon__run_discard(run, moon_error_set(error, MOON_EINVAL, "an input goes to an agent, and %.60s is none",
+                                                  run->runnable->name));
+    else if (run) {
         status = set_up(run, v, created, options, error);
         if (!status) {
             run->tree->replay = v->replay;
+            run->tree->rehearsal = rehearsal;
             v->replay = NULL;
             status = moon__run_begin(run, error);
         } else
@@ -154,19 +245,43 @@ static moon_status begin(moon_run **out, moon_runtime *rt, visit *v, const moon_
     return status;
 }
 
-moon_status moon_run_resume(moon_run **out, moon_runtime *rt, const char *id, const moon_run_options *options,
-                            moon_error *error) {
+static moon_status go(moon_run **out, moon_runtime *rt, visit *v, int rehearsal, const moon_run_options *options,
+                      moon_error *error) {
     static const moon_run_options defaults = {.size = sizeof defaults};
     if (!options) options = &defaults;
     if (options->size != sizeof *options) return moon_error_set(error, MOON_EINVAL, "moon_run_options.size is not set");
     if (!rt->keeper) return moon_error_set(error, MOON_EUNSUPPORTED, "this runtime keeps no runs: it has no journal");
-    if (!id || strlen(id) >= MOON__ID_SIZE) return moon_error_set(error, MOON_ENOTFOUND, "there is no such run");
-    visit v = {.id = id, .now_us = rt->clock.wall_us(rt->clock.ctx), .replay = moon__replay_new()};
-    if (!v.replay) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
-    moon_status status = moon__keeper_do(rt->keeper, pay, &v, error);
-    bool claimed = status == MOON_OK;
-    if (!status) status = begin(out, rt, &v, options, error);
-    if (status && claimed) moon__keeper_release(rt->keeper, id);
-    moon__replay_free(v.replay);
+    if (!v->from || strlen(v->from) >= MOON__ID_SIZE)
+        return moon_error_set(error, MOON_ENOTFOUND, "there is no such run");
+    v->now_us = rt->clock.wall_us(rt->clock.ctx);
+    if (v->purpose == FORK) {
+        moon__id_new(v->id, &rt->random, v->now_us);
+        v->input = options->input;
+        v->input_length = !v->input ? 0 : options->input_length ? options->input_length : SIZE_MAX;
+    } else
+        snprintf(v->id, sizeof v->id, "%s", v->from);
+    v->replay = moon__replay_new();
+    if (!v->replay) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    moon_status status = moon__keeper_do(rt->keeper, pay, v, error);
+    bool claimed = status == MOON_OK && v->purpose != REPLAY;
+    if (!status) status = begin(out, rt, v, rehearsal, options, error);
+    if (status && claimed) moon__keeper_release(rt->keeper, v->id);
+    free_visit(v);
     return status;
+}
+
+moon_status moon_run_resume(moon_run **out, moon_runtime *rt, const char *id, const moon_run_options *options,
+                            moon_error *error) {
+    return go(out, rt, &(visit){.purpose = RESUME, .from = id}, MOON__GO_ON, options, error);
+}
+
+moon_status moon_run_fork(moon_run **out, moon_runtime *rt, const char *id, uint64_t at,
+                          const moon_run_options *options, moon_error *error) {
+    return go(out, rt, &(visit){.purpose = FORK, .from = id, .at = at}, MOON__GO_ON, options, error);
+}
+
+moon_status moon_run_replay(moon_run **out, moon_runtime *rt, const char *id, bool live_tools,
+                            const moon_run_options *options, moon_error *error) {
+    return go(out, rt, &(visit){.purpose = REPLAY, .from = id}, live_tools ? MOON__REHEARSE_TOOLS : MOON__REHEARSE,
+              options, error);
 }

@@ -39,7 +39,7 @@ moon_json *moon__run_recorded_body(moon_run *run, const moon__recorded *recorded
 static bool recorded(moon_run *run, moon_event_type type, const char *key) {
     const moon__recorded *r = each_time(type) ? NULL : moon__run_recorded(run, type, key);
     if (r) moon__replay_use(run->tree->replay, r);
-    return r != NULL;
+    return r && !run->tree->rehearsal; /* a rehearsal shows all of it */
 }
 
 bool moon__run_tells(moon_run *run, moon_event_type type, const char *key) {
@@ -255,7 +255,7 @@ static void stop_children(moon_run *run, moon_stop why) {
 /* A run that is resumed and ends by itself must have been where it was before. */
 static void check_all_used(moon_run *run, moon_stop *stop, const char **error) {
     const moon__recorded *left = run->tree->replay ? moon__replay_left(run->tree->replay, run->path) : NULL;
-    if (!left) return;
+    if (!left || run->tree->rehearsal == MOON__REHEARSE_TOOLS) return;
     char was[200], text[1200];
     snprintf(was, sizeof was, "%s %s of path \"%.80s\"", moon_event_type_text(left->type), left->key, left->path);
     explain_divergence(text, run, was, "the end of the run");
@@ -422,14 +422,11 @@ static void take_usage(moon_run *run, const moon_json *usage) {
     moon_usage u;
     moon__usage_read(&u, usage);
     moon__limits_use(run, &u);
-    for (moon_run *r = run; r; r = r->parent) {
-        r->usage.steps += u.steps;
-        r->usage.tool_calls += u.tool_calls;
-    }
+    moon__limits_count(run, u.steps, u.tool_calls);
 }
 
 /* The child ended before: its result is given again, and nothing of it is done. */
-static moon_status end_as_recorded(moon_run *run, const moon_json *body, moon_error *error) {
+static moon_status end_as_recorded(moon_run *run, const moon_json *body, bool shared, moon_error *error) {
     size_t length = 0;
     const char *text = moon_json_str(moon_json_get(body, "text"), &length);
     const char *why = moon_json_str(moon_json_get(body, "error"), NULL);
@@ -439,7 +436,7 @@ static moon_status end_as_recorded(moon_run *run, const moon_json *body, moon_er
     run->result.error = moon__strdup(why);
     if (!run->result.text || (why && !run->result.error))
         return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
-    take_usage(run, moon_json_get(body, "usage"));
+    if (!shared) take_usage(run, moon_json_get(body, "usage"));
     run->result.usage = run->usage;
     moon_json_int(moon_json_get(body, "wall_ms"), &run->result.wall_ms);
     run->ended = run->stopping = true; /* nothing of it is to be stopped any more */
@@ -463,12 +460,13 @@ static moon_status begin_child(moon_run *run, moon_error *error) {
                          *ended = moon__run_recorded(run, MOON_EVENT_RUN_FINISHED, "");
     if (created && !same_child(run, created))
         return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the script has changed"));
-    if (!created || !ended) return moon__run_begin(run, error);
+    if (!created || !ended || run->tree->rehearsal == MOON__REHEARSE_TOOLS) return moon__run_begin(run, error);
     moon_json *body = moon__run_recorded_body(run, ended);
     if (!body) return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the journal cannot be read"));
     moon_stop stop = moon__stop_named(moon_json_str(moon_json_get(body, "stop_reason"), NULL));
     bool taken = !moon_stop_resumable(stop) || went_on(run, ended);
-    moon_status status = taken ? end_as_recorded(run, body, error) : moon__run_begin(run, error);
+    moon_status status =
+        taken ? end_as_recorded(run, body, ended->seq <= run->tree->shared, error) : moon__run_begin(run, error);
     moon__json_free(body);
     return status;
 }

@@ -48,6 +48,8 @@ typedef struct moon__tree {
     moon_run *root;
     moon__journal journal;
     moon__replay *replay; /* what was recorded, of a run that is resumed; NULL: nothing */
+    uint64_t shared;      /* of a fork: records up to this seq are not its own */
+    enum { MOON__GO_ON, MOON__REHEARSE, MOON__REHEARSE_TOOLS } rehearsal; /* of a replay: nothing new may be asked */
     moon__scratch *scratch;
     bool kept;          /* the runtime's keeper brings its journal to the store */
     moon__durable told; /* the end waits for its event to be kept */
@@ -130,6 +132,8 @@ void moon__limits_replace(moon_limits *limits, const moon_limits *other);
 MOON_MUST_USE moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error);
 /* May the run make one more request? Counts it when it may: true. Else *why and a text. */
 bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text);
+/* Counts a step, or n tool calls, that were made before. */
+void moon__limits_count(moon_run *run, int64_t steps, int64_t calls);
 /* May it make n more tool calls? Counts them when it may. */
 bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *text);
 /* Adds an answer's usage to the run and all above it. */

@@ -378,6 +378,93 @@ class Approval(Kept):
         self.assertEqual(len(self.events(run, "approval.asked")), 1)
 
 
+class Fork(Kept):
+    def conversation(self):
+        """A run whose agent answers each message of the user with all it has heard."""
+        script = self.agent("""model = moon.model.script(function(r)
+            local heard = {}
+            for _, m in ipairs(r.messages) do if m.role == "user" then heard[#heard + 1] = m.content end end
+            local last = r.messages[#r.messages]
+            if last.role == "user" then return { text = "let me see", tool_calls = { sh("echo " .. #heard .. " >> log") } } end
+            return table.concat(heard, ", ") end)""", tools='"shell"', body=COUNTING)
+        done = self.moonlet("run", script, "one", "--yes")
+        self.assertEqual((done.code, done.out), (0, "one\n"), done)
+        return self.last()["run"]
+
+    def test_a_conversation_goes_on_after_its_end(self):
+        run = self.conversation()
+        done = self.moonlet("fork", run, "--input", "two", "--yes")
+        self.assertEqual((done.code, done.out), (0, "one, two\n"), done)
+        second = self.last()
+        self.assertEqual((second["fork_of"], second["state"]), (run, "done"))
+        done = self.moonlet("fork", second["run"], "-p", "-", "--yes", input="three")
+        self.assertEqual((done.code, done.out), (0, "one, two, three\n"), done)
+        self.assertEqual(self.read("log"), "1\n2\n3\n")
+        events = self.events(self.last()["run"])
+        self.assertEqual([e["seq"] for e in events], list(range(1, len(events) + 1)))
+        self.assertEqual(self.moonlet("runs", "--check").code, 0)
+        self.assertEqual(self.moonlet("show", run).out.count("ended: done"), 1)
+
+    def test_a_fork_from_the_middle_takes_another_way(self):
+        run = self.conversation()
+        answer = self.events(run, "model.response")[0]["seq"]
+        other = self.agent("model = 'x'", name="other")
+        done = self.moonlet("fork", run, "--at", str(answer - 1), "--yes", "--model",
+                            self.file("m.lua", 'return require "moonlet".model.script { "another answer" }'))
+        self.assertEqual((done.code, done.out), (0, "another answer\n"), done)
+        self.assertEqual(self.read("log"), "1\n")
+        for at in ("0", "x", "-1", "99999"):
+            self.assertEqual(self.moonlet("fork", run, "--at", at).code, 2, at)
+
+    def test_limits_count_from_the_fork_on(self):
+        run = self.conversation()
+        done = self.moonlet("fork", run, "--input", "two", "--yes", "--limit", "steps=2")
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(self.last()["steps"], 2)
+
+    def test_run_continue_takes_the_newest_of_this_directory(self):
+        self.assertEqual(self.moonlet("run", "--continue", "x").code, 2)
+        self.conversation()
+        elsewhere = os.path.join(self.dir, "elsewhere")
+        os.mkdir(elsewhere)
+        self.moonlet("run", self.file("f.lua", "return function(input) return input end"), "x", cwd=elsewhere)
+        done = self.moonlet("run", "--continue", "two", "--yes")
+        self.assertEqual((done.code, done.out), (0, "one, two\n"), done)
+        done = self.moonlet("run", "--continue", "-", "--yes", input="three")
+        self.assertEqual((done.code, done.out), (0, "one, two, three\n"), done)
+
+    def test_a_function_takes_no_message(self):
+        script = self.file("f.lua", "return function(input) return input end")
+        self.moonlet("run", script, "x")
+        done = self.moonlet("fork", self.last()["run"], "--input", "more")
+        self.assertEqual(done.code, 2, done)
+
+    def test_a_replay_shows_the_same_and_does_nothing(self):
+        run = self.conversation()
+        before = self.events(run)
+        done = self.moonlet("replay", run, "--output", "stream-json")
+        self.assertEqual(done.code, 0, done)
+        shown = [(e["type"], e["path"]) for e in done.events() if e["seq"]]
+        self.assertEqual(shown, [(e["type"], e["path"]) for e in before])
+        self.assertEqual(done.events("run.finished")[0]["body"]["text"], "one")
+        self.assertEqual(self.read("log"), "1\n")
+        self.assertEqual(len(self.runs()), 1)
+
+    def test_a_replay_with_live_tools_calls_them(self):
+        run = self.conversation()
+        self.assertEqual(self.moonlet("replay", run, "--live-tools").code, 4)
+        done = self.moonlet("replay", run, "--live-tools", "--yes")
+        self.assertEqual((done.code, done.out), (0, "one\n"), done)
+        self.assertEqual(self.read("log"), "1\n1\n")
+
+    def test_a_replay_of_a_changed_script_says_so(self):
+        script = self.shell_agent("echo 1", "echo 2")
+        self.moonlet("run", script, "go", "--yes")
+        self.shell_agent("echo 1", "echo 2", more='instructions = "Something else."')
+        done = self.moonlet("replay", self.last()["run"])
+        self.assertEqual(done.code, 2, done)
+
+
 class Outside(Kept):
     """Time, environment and signals."""
 

@@ -127,7 +127,8 @@ MOON_API const char *moon_runnable_name(const moon_runnable *runnable);
     X(LOG, "log")                                                                                                      \
     X(RUN_FINISHED, "run.finished")                                                                                    \
     X(RUN_CLAIMED, "run.claimed")                                                                                      \
-    X(VALUE_RECORDED, "value.recorded")
+    X(VALUE_RECORDED, "value.recorded")                                                                                \
+    X(INPUT_RECEIVED, "input.received")
 
 /* The values are part of the journal's format: new types go at the end. */
 typedef enum moon_event_type {
@@ -241,6 +242,16 @@ typedef struct moon_run_options {
 /* Starts a run; it goes on in moon_runtime_step(). The first event comes before this returns. */
 MOON_API MOON_MUST_USE moon_status moon_run_start(moon_run **run, moon_runtime *runtime, moon_runnable *runnable,
                                                   const moon_run_options *options, moon_error *error);
+/* A new run that shares the journal of `id` up to its event `at` (0: its end) and goes on from there, on a path of its
+ * own; `id` itself is not touched. Of the options, input (may be NULL) is one more message of the user, for an agent;
+ * the rest as for moon_run_resume(). What was used before the fork does not count against limits. */
+MOON_API MOON_MUST_USE moon_status moon_run_fork(moon_run **run, moon_runtime *runtime, const char *id, uint64_t at,
+                                                 const moon_run_options *options, moon_error *error);
+/* Runs it again from its beginning, with the models' answers from its journal; nothing is kept. live_tools: tools are
+ * really called (and allowed as ever), and the models are told what they said then, whatever comes of it; else their
+ * results are from the journal too, and the run shows whether its script still goes the same way. */
+MOON_API MOON_MUST_USE moon_status moon_run_replay(moon_run **run, moon_runtime *runtime, const char *id,
+                                                   bool live_tools, const moon_run_options *options, moon_error *error);
 /* Takes up a run that was kept: interrupted, parked, stopped by a limit, or whose process died. What is in its journal
  * is not done again. Of the options, input is ignored; model and limits, where given, replace those that it was started
  * with. MOON_ENOTFOUND; MOON_EBUSY: another process drives it; MOON_EEXIST: it is finished; MOON_ECORRUPT. Waits for
