@@ -2,10 +2,11 @@
 #include "keeper.h"
 
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 20000 };
+enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 20000, WATCH_US = 1000000 };
 
 /* One journal's part of a batch. */
 typedef struct part {
@@ -39,6 +40,14 @@ struct moon__keeper {
     bool writing; /* a batch is on its way */
     bool awaited; /* somebody waits for what is pending */
     moon_error last;
+
+    void (*changed)(void *ctx); /* watching for what others write */
+    void *changed_ctx;
+    unsigned users;
+    moon__timer watch;
+    moon__errand asking;
+    bool asked;
+    uint64_t version, seen;
 
     moon__job opening;
     pthread_mutex_t lock;
@@ -110,6 +119,7 @@ void moon__keeper_free(moon__keeper *k) {
     if (!k) return;
     moon__defer_cancel(k->loop, &k->flush);
     moon__timer_stop(k->loop, &k->later);
+    moon__timer_stop(k->loop, &k->watch);
     moon_status drained = k->pool ? moon__keeper_do(k, drain, NULL, NULL) : MOON_OK; /* the pool drops what is left */
     (void)drained;
     moon__pool_free(k->pool);
@@ -345,6 +355,51 @@ moon_status moon__keeper_do(moon__keeper *k, moon__keeper_work work, void *ctx, 
     if (status && error) *error = a->errand.error;
     drop_awaited(a);
     return status;
+}
+
+/* ---- watching ---- */
+
+static void on_watch(void *ctx);
+
+static void watch_again(moon__keeper *k) {
+    k->watch = (moon__timer){.fn = on_watch, .ctx = k, .at = k->watch.at};
+    if (k->users && !k->watch.at && moon__timer_start(k->loop, &k->watch, WATCH_US))
+        k->users = 0; /* no memory: blind */
+}
+
+static moon_status ask_version(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    (void)error;
+    *(uint64_t *)ctx = ops->version(store);
+    return MOON_OK;
+}
+
+static void on_version(void *ctx, moon_status status, const moon_error *error) {
+    moon__keeper *k = (moon__keeper *)((char *)ctx - offsetof(moon__keeper, version));
+    (void)error;
+    k->asked = false;
+    if (!status && k->version != k->seen && k->users) k->changed(k->changed_ctx);
+    k->seen = k->version;
+    watch_again(k);
+}
+
+static void on_watch(void *ctx) {
+    moon__keeper *k = ctx;
+    if (!k->users || k->asked) return;
+    k->asking = (moon__errand){.work = ask_version, .done = on_version, .ctx = &k->version};
+    k->asked = moon__keeper_start(k, &k->asking, NULL) == MOON_OK;
+}
+
+void moon__keeper_watch(moon__keeper *k, void (*changed)(void *ctx), void *ctx) {
+    k->changed = changed;
+    k->changed_ctx = ctx;
+}
+
+void moon__keeper_users(moon__keeper *k, int change) {
+    k->users += (unsigned)change;
+    if (!k->users)
+        moon__timer_stop(k->loop, &k->watch);
+    else if (!k->asked)
+        watch_again(k);
 }
 
 typedef struct leaving {

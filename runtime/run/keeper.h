@@ -38,6 +38,10 @@ typedef struct moon__errand {
     moon_error error;
 } moon__errand;
 MOON_MUST_USE moon_status moon__keeper_start(moon__keeper *keeper, moon__errand *errand, moon_error *error);
+/* changed is called now and then, from the loop, when somebody else has written to the store; as long as runs are kept:
+ * users counts them. */
+void moon__keeper_watch(moon__keeper *keeper, void (*changed)(void *ctx), void *ctx);
+void moon__keeper_users(moon__keeper *keeper, int change);
 /* Gives up the claim on a run, after what is pending. */
 void moon__keeper_release(moon__keeper *keeper, const char *run);
 const char *moon__keeper_place(const moon__keeper *keeper);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs that are kept: what the store is told of a run beside its events, and what is asked of it.
+ * Runs that are kept: what the store is told of a run beside its events.
  *
  * Its row in the store says what it is and how it stands, so that runs can be listed without reading journals; it is
  * written with the first event and the last one of each time that the run is driven.
@@ -13,6 +13,14 @@
 
 enum { PREVIEW = 200 };
 
+static void on_changed(void *ctx) {
+    moon_runtime *rt = ctx;
+    for (moon_run *r = rt->runs, *next; r; r = next) {
+        next = r->next;
+        if (!r->parent && r->tree->kept) moon__waiting_look(r);
+    }
+}
+
 moon_status moon__runtime_set_journal(moon_runtime *rt, const moon_store_ops *store, const char *place,
                                       moon_error *error) {
     if (rt->keeper) return moon_error_set(error, MOON_EINVAL, "the runtime has a journal already");
@@ -20,7 +28,9 @@ moon_status moon__runtime_set_journal(moon_runtime *rt, const moon_store_ops *st
     if (store->abi != MOON_STORE_ABI)
         return moon_error_set(error, MOON_EINVAL, "store %s was built for store interface %u, this is %u", store->name,
                               store->abi, MOON_STORE_ABI);
-    return moon__keeper_new(&rt->keeper, rt->loop, store, place, error);
+    moon_status status = moon__keeper_new(&rt->keeper, rt->loop, store, place, error);
+    if (!status) moon__keeper_watch(rt->keeper, on_changed, rt);
+    return status;
 }
 
 const char *moon_runtime_journal(const moon_runtime *rt) {
@@ -61,6 +71,7 @@ void moon__kept_created(moon_run *root) {
     tree->preview = moon__strndup(
         root->input, moon__utf8_floor(root->input, root->input_length < PREVIEW ? root->input_length : PREVIEW));
     moon__keeper_keep(root->runtime->keeper, &tree->journal, on_lost);
+    moon__keeper_users(root->runtime->keeper, 1);
     tell(root, tree->replay ? MOON_SIDE_UPDATE : MOON_SIDE_CREATE, MOON_RUN_RUNNING, "");
     const moon__origin *origin = &root->runnable->origin;
     for (size_t i = 0; !tree->replay && i < origin->n_sources; i++) {
@@ -80,6 +91,7 @@ void moon__kept_finished(moon_run *root) {
 }
 
 void moon__kept_release(moon_run *root) {
+    moon__keeper_users(root->runtime->keeper, -1);
     moon__keeper_release(root->runtime->keeper, root->tree->journal.id);
 }
 
@@ -111,110 +123,4 @@ void moon__kept_write(moon__jw *w, const moon_run *root) {
     if (root->model) moon__jw_str(w, "model", root->model, SIZE_MAX);
     write_limits(w, &root->given);
     moon__jw_int(w, "seed", (int64_t)root->tree->seed);
-}
-
-/* ---- asking the store ---- */
-
-typedef struct question {
-    const moon_query *query;
-    bool (*info)(void *ctx, const moon_run_info *info);
-    const char *run, *call, *why;
-    uint64_t from, to;
-    bool (*record)(void *ctx, const moon_record *record);
-    void (*fault)(void *ctx, const char *run, const char *text);
-    bool allow;
-    const char *once, *body;
-    size_t length;
-    void *ctx;
-} question;
-
-static moon_status ask(moon_runtime *rt, moon__keeper_work work, question *q, moon_error *error) {
-    if (!rt->keeper) return moon_error_set(error, MOON_EUNSUPPORTED, "this runtime keeps no runs: it has no journal");
-    return moon__keeper_do(rt->keeper, work, q, error);
-}
-
-static moon_status list(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    const question *q = ctx;
-    return ops->list(store, q->query, q->info, q->ctx, error);
-}
-
-moon_status moon_runtime_runs(moon_runtime *rt, const moon_query *query,
-                              bool (*row)(void *ctx, const moon_run_info *info), void *ctx, moon_error *error) {
-    return ask(rt, list, &(question){.query = query, .info = row, .ctx = ctx}, error);
-}
-
-static moon_status read(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    const question *q = ctx;
-    return ops->read(store, q->run, q->from, q->to, q->record, q->ctx, error);
-}
-
-moon_status moon_runtime_records(moon_runtime *rt, const char *run, uint64_t from, uint64_t to,
-                                 bool (*row)(void *ctx, const moon_record *record), void *ctx, moon_error *error) {
-    return ask(rt, read, &(question){.run = run, .from = from, .to = to, .record = row, .ctx = ctx}, error);
-}
-
-static moon_status purge(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    const question *q = ctx;
-    return ops->purge(store, q->run, error);
-}
-
-moon_status moon_runtime_purge(moon_runtime *rt, const char *run, moon_error *error) {
-    return ask(rt, purge, &(question){.run = run}, error);
-}
-
-static moon_status check(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    const question *q = ctx;
-    return ops->check(store, q->fault, q->ctx, error);
-}
-
-moon_status moon_runtime_check(moon_runtime *rt, void (*fault)(void *ctx, const char *run, const char *text), void *ctx,
-                               moon_error *error) {
-    return ask(rt, check, &(question){.fault = fault, .ctx = ctx}, error);
-}
-
-static moon_status post(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    const question *q = ctx;
-    return ops->post(store, q->run, q->once, q->body, q->length, error);
-}
-
-static moon_status leave(moon_runtime *rt, const char *run, moon__buf *body, moon_error *error) {
-    char once[MOON__ID_SIZE];
-    moon__id_new(once, &rt->random, rt->clock.wall_us(rt->clock.ctx));
-    moon_status status = body->status ? moon_error_set(error, body->status, "it is too long") : MOON_OK;
-    if (!status)
-        status = ask(rt, post, &(question){.run = run, .once = once, .body = body->p, .length = body->len}, error);
-    moon__buf_fini(body);
-    return status;
-}
-
-moon_status moon_runtime_signal(moon_runtime *rt, const char *run, const char *name, const char *json, size_t length,
-                                moon_error *error) {
-    moon__buf body;
-    moon__jw w;
-    if (length == SIZE_MAX) length = strlen(json);
-    moon_status status = moon__json_check(json, length, error);
-    if (status) return status;
-    moon__buf_init(&body, 64 << 20);
-    moon__jw_init(&w, &body);
-    moon__jw_object(&w, NULL);
-    moon__jw_str(&w, "kind", "signal", SIZE_MAX);
-    moon__jw_str(&w, "name", name, SIZE_MAX);
-    moon__jw_raw(&w, "value", json, length);
-    moon__jw_end(&w);
-    return leave(rt, run, &body, error);
-}
-
-moon_status moon_runtime_decide(moon_runtime *rt, const char *run, const char *call, bool allow, const char *why,
-                                moon_error *error) {
-    moon__buf body;
-    moon__jw w;
-    moon__buf_init(&body, 1 << 20);
-    moon__jw_init(&w, &body);
-    moon__jw_object(&w, NULL);
-    moon__jw_str(&w, "kind", "decision", SIZE_MAX);
-    if (call) moon__jw_str(&w, "call", call, SIZE_MAX);
-    moon__jw_bool(&w, "allow", allow);
-    if (why) moon__jw_str(&w, "why", why, SIZE_MAX);
-    moon__jw_end(&w);
-    return leave(rt, run, &body, error);
 }

@@ -215,6 +215,7 @@ extern const moon_tool moon__plan_tool; /* plan.c */
 
 void moon__waiting_init(moon_run *root);
 void moon__waiting_end(moon_run *root);
+void moon__waiting_look(moon_run *root); /* at the inbox: something may have come */
 /* There is something else to wait for. */
 void moon__waiting_changed(moon_run *run);
 /* Gives a signal to the pause that has waited longest for it; false: none does. */

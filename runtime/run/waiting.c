@@ -81,6 +81,8 @@ static void on_inbox(void *ctx, moon_status status, const moon_error *error) {
         if (kind && !strcmp(kind, "signal") && !signal(root, w->notes[i])) continue; /* it stays for who waits later */
         moon__journal_side(&tree->journal, &(moon_side){.kind = MOON_SIDE_TAKE, .item = w->items[i]});
         if (kind && !strcmp(kind, "decision")) decide(root, w->notes[i]);
+        if (kind && !strcmp(kind, "cancel"))
+            moon__run_stop(root, MOON_STOP_INTERRUPTED, "cancelled by `moonlet cancel`");
     }
     free_notes(w);
     if (status && !over(root)) moon__run_stop(root, MOON_STOP_JOURNAL, error->text);
@@ -174,6 +176,10 @@ void moon__run_busy(moon_run *run, int change) {
 void moon__waiting_asked(moon_run *run, int change) {
     run->tree->asked += (unsigned)change;
     moon__waiting_changed(run);
+}
+
+void moon__waiting_look(moon_run *root) {
+    if (!over(root)) look(root);
 }
 
 void moon__waiting_init(moon_run *root) {

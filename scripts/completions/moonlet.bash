@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 # bash completion of moonlet
+_moonlet_runs() { moonlet runs 2>/dev/null | sed 1d | cut -d' ' -f1; }
 _moonlet() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-} words=
+  local kept="--cwd --journal --help"
   local common="--cwd --output --json --yes --policy --plugin --config --quiet --verbose --no-color --help"
   compopt +o default 2>/dev/null
   COMPREPLY=()
@@ -23,19 +25,44 @@ _moonlet() {
       mapfile -t COMPREPLY < <(compgen -f -- "$cur")
       return
       ;;
+    --unknown)
+      mapfile -t COMPREPLY < <(compgen -W "ask tell retry fail" -- "$cur")
+      return
+      ;;
+    --keep | --at | --input | --why | --state) return ;;
     -m | --model | -p | --prompt | --policy | --base-url) return ;;
   esac
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words="run tools call new doctor help --help --version"
+    words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doctor help --help --version"
   else
     case $command in
       run)
-        words="--model --base-url --prompt --limit --output-file --output-schema --journal --park $common"
+        words="--model --base-url --prompt --limit --output-file --output-schema --journal --park --continue $common"
         if [ "$COMP_CWORD" -eq 2 ]; then
           words="$words brief changelog"
           compopt -o default 2>/dev/null
         fi
         ;;
+      resume | fork | replay)
+        words="--journal --park $common"
+        case $command in
+          resume) words="$words --model --limit --unknown --output-file" ;;
+          fork) words="$words --at --input --model --limit --unknown --output-file" ;;
+          replay) words="$words --live-tools" ;;
+        esac
+        if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(_moonlet_runs)"; fi
+        ;;
+      runs) words="--state --here --limit --output --json --check $kept" ;;
+      show | approve | deny | signal | cancel | export)
+        words=$kept
+        case $command in
+          show) words="$words --events --full" ;;
+          deny) words="$words --why" ;;
+        esac
+        if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(_moonlet_runs)"; fi
+        ;;
+      import) words=$kept; compopt -o default 2>/dev/null ;;
+      gc) words="--keep --waiting --dry-run $kept" ;;
       tools) words="--json --plugin --help $(moonlet tools 2>/dev/null | cut -d' ' -f1)" ;;
       call)
         words=$common
@@ -43,7 +70,7 @@ _moonlet() {
         ;;
       new) if [ "$COMP_CWORD" -eq 2 ]; then words="agent tool --help"; else compopt -o default 2>/dev/null; fi ;;
       doctor) words="--json --model --cwd --config --help" ;;
-      help) words="run tools call new doctor" ;;
+      help) words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doctor" ;;
     esac
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -13,7 +13,8 @@ import time
 import harness
 from mock_model import MockModel, text
 
-COMMANDS = ("run", "tools", "call", "new", "doctor")
+COMMANDS = ("run", "resume", "runs", "show", "approve", "deny", "signal", "fork", "replay", "cancel", "export", "import", "gc", "tools", "call",
+            "new", "doctor")
 ECHO = """
 local last = request.messages[#request.messages]
 if last.role == "tool" then return "told: " .. last.content end

@@ -465,6 +465,81 @@ class Fork(Kept):
         self.assertEqual(done.code, 2, done)
 
 
+class Keeping(Kept):
+    """Ending, exporting, importing and removing runs."""
+
+    def test_a_waiting_run_can_be_cancelled_and_resumed(self):
+        self.assertEqual(self.moonlet("run", self.shell_agent("echo 1 >> log"), "go").code, 4)
+        run = self.last()["run"]
+        self.assertEqual(self.moonlet("cancel", run).code, 0)
+        self.assertEqual(self.last()["state"], "interrupted")
+        self.assertEqual(self.moonlet("cancel", run).code, 2)
+        self.assertEqual(self.moonlet("resume", run, "--yes").code, 0)
+        self.assertEqual(self.read("log"), "1\n")
+        self.assertEqual(self.moonlet("runs", "--check").code, 0)
+
+    def test_a_run_of_another_process_can_be_cancelled(self):
+        process = self.start("run", self.shell_agent("touch here; sleep 600"), "go", "--yes")
+        deadline = time.monotonic() + harness.PATIENCE
+        while not os.path.exists(os.path.join(self.work, "here")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        self.assertIn("told to end", self.moonlet("cancel", self.last()["run"]).out)
+        done = self.finish(process)
+        self.assertEqual(done.code, 130, done)
+        self.assertIn("moonlet cancel", done.err)
+
+    def test_export_and_import(self):
+        self.moonlet("run", self.shell_agent("head -c 20000 /dev/zero | tr '\\0' x", "echo 2"), "go", "--yes", "--limit", "steps=2")
+        run = self.last()["run"]
+        out = self.moonlet("export", run)
+        self.assertEqual(out.code, 0, out)
+        lines = out.raw_out.splitlines()
+        self.assertEqual(json.loads(lines[0])["moonlet_journal"], 1)
+        done = self.moonlet("import", "-", "--journal", "other.db", input=out.raw_out)
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(self.moonlet("export", run, "--journal", "other.db").raw_out, out.raw_out)
+        self.assertEqual(self.moonlet("runs", "--check", "--journal", "other.db").code, 0)
+        done = self.moonlet("resume", run, "--yes", "--limit", "steps=9", "--journal", "other.db")
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("already", self.moonlet("import", "-", "--journal", "other.db", input=out.raw_out).err)
+        for label, bad in (
+                ("changed", out.raw_out.replace(b"exit 0", b"exit 1")),
+                ("a line is missing", b"\n".join(lines[:3] + lines[4:])),
+                ("no head", b"\n".join(lines[1:])),
+                ("newer", out.raw_out.replace(b'"moonlet_journal":1', b'"moonlet_journal":2')),
+                ("no JSON", out.raw_out + b"{"),
+                ("empty", b""),
+                ("head alone", lines[0])):
+            with self.subTest(label):
+                done = self.moonlet("import", "-", "--journal", "bad.db", input=bad)
+                self.assertEqual(done.code, 2, done)
+                self.assertEqual(self.runs("--journal", "bad.db"), [])
+
+    def test_old_runs_are_removed_and_forks_keep_what_they_share(self):
+        script = self.shell_agent("echo 1")
+        self.moonlet("run", script, "old", "--yes")
+        self.moonlet("run", script, "base", "--yes")
+        base = self.last()["run"]
+        self.moonlet("run", self.shell_agent("echo 1", name="w"), "waits")
+        self.assertEqual(self.moonlet("gc").out.split()[0], "0")
+        self.assertEqual(self.moonlet("gc", "--keep", "0s", "--dry-run").out.split()[0], "2")
+        self.moonlet("fork", base, "--yes")
+        young = self.last()["run"]
+        with sqlite3.connect(self.journal) as db:
+            db.execute("UPDATE runs SET updated_us = updated_us - 1000000 * 86400 * 2 WHERE run != ?", (young,))
+        done = self.moonlet("gc", "--keep", "1d")
+        self.assertEqual(done.code, 0, done)
+        self.assertEqual(done.out.split()[0], "1")
+        self.assertIn("1 stay", done.out)
+        self.assertEqual({r["run"] for r in self.runs()} & {base, young}, {base, young})
+        self.assertEqual(self.moonlet("gc", "--keep", "0s", "--waiting").code, 0)
+        self.assertEqual(self.runs(), [])
+        with sqlite3.connect(self.journal) as db:
+            for table in ("records", "blobs", "uses", "inbox", "timers"):
+                self.assertEqual(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0], 0, table)
+        self.assertEqual(self.moonlet("gc", "--keep", "soon").code, 2)
+
+
 class Outside(Kept):
     """Time, environment and signals."""
 

@@ -250,6 +250,9 @@ MOON_API MOON_MUST_USE moon_status moon_runtime_decide(moon_runtime *runtime, co
  */
 MOON_API MOON_MUST_USE moon_status moon_runtime_signal(moon_runtime *runtime, const char *run, const char *name,
                                                        const char *json, size_t length, moon_error *error);
+/* Ends a run, also one that another process drives (within a second or so). It can be resumed. MOON_EEXIST: it has
+ * ended. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_cancel(moon_runtime *runtime, const char *run, moon_error *error);
 MOON_API MOON_MUST_USE moon_status moon_runtime_purge(moon_runtime *runtime, const char *run, moon_error *error);
 MOON_API MOON_MUST_USE moon_status moon_runtime_check(moon_runtime *runtime,
                                                       void (*fault)(void *ctx, const char *run, const char *text),
