@@ -12,16 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPT_MODEL = MOON__OPT_OTHER, OPT_LIMIT, OPT_UNKNOWN, OPT_AT, OPT_INPUT, OPT_LIVE };
+enum { OPT_MODEL = MOON__OPT_OTHER, OPT_LIMIT, OPT_UNKNOWN, OPT_AT, OPT_INPUT, OPT_LIVE, OPT_RECORDED, OPT_ACCEPT };
 
 #define DRIVING_OPTIONS                                                                                                \
     {"model", 'm', "MODEL", "go on with another model", OPT_MODEL},                                                    \
-        {"limit", 0, "KEY=N", "another limit than it was started with; repeatable", OPT_LIMIT}, {                      \
+        {"limit", 0, "KEY=N", "another limit than it was started with; repeatable", OPT_LIMIT},                        \
+        {"recorded-script", 0, NULL, "the script as it was recorded, not as it is now", OPT_RECORDED}, {               \
         "unknown", 0, "WORD", "calls whose outcome a crash hid: ask (default), tell, retry or fail", OPT_UNKNOWN       \
     }
 
 /* clang-format off: the tables end in macros */
 static const moon__cli_option resume_options[] = {
+    {"accept-script", 0, NULL, "if the script has changed in a way that matters, fork there and go on with it",
+     OPT_ACCEPT},
     DRIVING_OPTIONS,
     {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
     MOON__JOURNAL_OPTION,
@@ -40,6 +43,7 @@ static const moon__cli_option fork_options[] = {
     {NULL, 0, NULL, NULL, 0},
 };
 static const moon__cli_option replay_options[] = {
+    {"recorded-script", 0, NULL, "the script as it was recorded, not as it is now", OPT_RECORDED},
     {"live-tools", 0, NULL, "really call the tools; only the models' answers are from the journal", OPT_LIVE},
     MOON__JOURNAL_OPTION,
     MOON__SESSION_OPTIONS,
@@ -51,7 +55,7 @@ static const moon__cli_option replay_options[] = {
 typedef struct request {
     const char *run, *input;
     uint64_t at;
-    bool live_tools;
+    bool live_tools, recorded_script, accept;
     moon_unknown unknown;
     moon__buf text; /* the input, if it came from standard input */
 } request;
@@ -88,6 +92,8 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         case OPT_AT: why = take_at(r, args.value); break;
         case OPT_INPUT: r->input = args.value; break;
         case OPT_LIVE: r->live_tools = true; break;
+        case OPT_RECORDED: r->recorded_script = true; break;
+        case OPT_ACCEPT: r->accept = true; break;
         case OPT_LIMIT: {
             int code = moon__cli_limit(self, &s->limits, args.value);
             if (code != MOON__EXIT_OK) return code;
@@ -115,15 +121,36 @@ static int find(moon__cli_session *s, const request *r, moon__cli_found *found, 
     return code;
 }
 
+/* Where the script as it is now leaves the journal; 0: nowhere. */
+static moon_status part(moon_runtime *runtime, const char *id, uint64_t *at, moon_error *error) {
+    moon_run *run;
+    *at = 0;
+    moon_status status = moon_run_replay(&run, runtime, id, false, NULL, error);
+    if (status != MOON_OK) return status;
+    while (status == MOON_OK && !moon_run_finished(run)) status = moon_runtime_step(runtime, -1, error);
+    const moon_result *result = moon_run_result(run);
+    if (result && result->stop == MOON_STOP_CHANGED) *at = result->diverged_at;
+    moon_run_unref(run);
+    return status;
+}
+
 static moon_status begin(const moon__cli_command *self, moon__cli_session *s, const request *r, const char *id,
                          moon_error *error) {
     moon_run_options run = moon__cli_session_run_options(s);
+    uint64_t at = 0;
     run.unknown = r->unknown;
+    run.recorded_script = r->recorded_script;
     run.input = r->text.p ? r->text.p : r->input;
     run.input_length = r->text.p ? r->text.len : 0;
     if (self == &moon__cli_cmd_fork) return moon_run_fork(&s->run, s->runtime, id, r->at, &run, error);
     if (self == &moon__cli_cmd_replay) return moon_run_replay(&s->run, s->runtime, id, r->live_tools, &run, error);
-    return moon_run_resume(&s->run, s->runtime, id, &run, error);
+    moon_status status = r->accept ? part(s->runtime, id, &at, error) : MOON_OK;
+    if (status != MOON_OK) return status;
+    if (at > 0)
+        moon__cli_error("the script has changed: this is a fork of run %s at its event %llu", id,
+                        (unsigned long long)at);
+    return at > 0 ? moon_run_fork(&s->run, s->runtime, id, at, &run, error)
+                  : moon_run_resume(&s->run, s->runtime, id, &run, error);
 }
 
 static int drive_main(const moon__cli_command *self, int argc, char **argv) {

@@ -230,7 +230,10 @@ static char *folder_of(const char *path) {
 static moon_status set_origin(entry *e, const found *f, moon_error *error) {
     moon__origin *o = &e->runnable->origin;
     const moon__script *script = e->script;
-    o->script = f->id.embedded ? moon__strdup(f->id.embedded->name) : realpath(f->path, NULL);
+    if (f->id.embedded || script->recorded)
+        o->script = moon__strdup(f->id.embedded ? f->id.embedded->name : f->path);
+    else
+        o->script = realpath(f->path, NULL);
     o->sources = calloc(script->n_sources, sizeof *o->sources);
     bool ok = o->script && o->sources;
     for (size_t i = 0; ok && i < script->n_sources; i++) {
@@ -241,8 +244,20 @@ static moon_status set_origin(entry *e, const found *f, moon_error *error) {
     return ok ? MOON_OK : moon_error_set(error, MOON_ENOMEM, "out of memory");
 }
 
-static moon_status load_new(entry **out, scripts *s, found *f, moon_error *error) {
-    moon_status status = read_found(f, error);
+static bool copy_recorded(moon__script *script, const moon__source *recorded, size_t n) {
+    script->recorded = calloc(n, sizeof *script->recorded);
+    for (size_t i = 0; script->recorded && i < n; i++) {
+        if (!moon__source_copy(&script->recorded[i], recorded[i].path, recorded[i].text, recorded[i].length))
+            return false;
+        script->n_recorded++;
+    }
+    return script->recorded != NULL;
+}
+
+/* recorded (n of them; NULL: none) stand for the files. */
+static moon_status load_new(entry **out, scripts *s, found *f, const moon__source *recorded, size_t n,
+                            moon_error *error) {
+    moon_status status = recorded ? MOON_OK : read_found(f, error);
     if (status != MOON_OK) return status;
     entry *e = calloc(1, sizeof *e);
     char *dir = f->id.embedded ? NULL : folder_of(f->path);
@@ -259,6 +274,8 @@ static moon_status load_new(entry **out, scripts *s, found *f, moon_error *error
         error);
     free(dir);
     body b = {.entry = e, .found = f, .fn = LUA_NOREF};
+    if (status == MOON_OK && recorded && !copy_recorded(e->script, recorded, n))
+        status = moon_error_set(error, MOON_ENOMEM, "out of memory");
     if (status == MOON_OK && !moon__script_add_source(e->script, f->path, f->text, f->n))
         status = moon_error_set(error, MOON_ENOMEM, "out of memory");
     if (status == MOON_OK) status = run_body(&b, error);
@@ -283,7 +300,7 @@ static moon_status load(entry **out, scripts *s, const char *name, moon_error *e
     entry *e = NULL;
     if (status == MOON_OK)
         for (e = s->entries; e && !same(&e->id, &f.id);) e = e->next;
-    if (status == MOON_OK && !e) status = load_new(&e, s, &f, error);
+    if (status == MOON_OK && !e) status = load_new(&e, s, &f, NULL, 0, error);
     found_fini(&f);
     *out = e;
     return status;
@@ -312,8 +329,23 @@ static moon_status load_model(void *ctx, const char *path, moon__model **out, mo
     return MOON_OK;
 }
 
-static moon_status load_again(moon_runnable **out, moon_runtime *runtime, const char *name, moon_error *error) {
-    return moon_script_load(out, runtime, name, error);
+/* For a run that is resumed: the script as it is now, or as it was recorded. */
+static moon_status load_again(moon_runnable **out, moon_runtime *runtime, const char *name,
+                              const moon__source *recorded, size_t n, moon_error *error) {
+    if (!recorded) return moon_script_load(out, runtime, name, error);
+    found f = {.path = moon__strdup(recorded[0].path), .text = recorded[0].text, .n = recorded[0].length};
+    entry *e;
+    moon__buf_init(&f.file, MOON__SOURCE_MAX);
+    moon_status status = f.path ? load_new(&e, moon__runtime_scripts(runtime), &f, recorded, n, error)
+                                : moon_error_set(error, MOON_ENOMEM, "out of memory");
+    found_fini(&f);
+    if (status != MOON_OK) return status;
+    if (!e->runnable) return moon_error_set(error, MOON_EINVAL, "%s is a model, not an agent", name);
+    free(e->runnable->origin.script); /* the file that it is, wherever its text came from */
+    e->runnable->origin.script = moon__strdup(name);
+    if (!e->runnable->origin.script) return moon_error_set(error, MOON_ENOMEM, "out of memory");
+    *out = moon_runnable_ref(e->runnable);
+    return MOON_OK;
 }
 
 moon_status moon__scripts_attach(moon_runtime *runtime, moon_error *error) {

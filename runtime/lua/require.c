@@ -23,10 +23,24 @@ static bool file_name(const char *module, char path[NAME_MAX_LENGTH + 8]) {
     return true;
 }
 
+static void push_recorded(lua_State *L, const char *module, const char *path) {
+    const moon__script *script = moon__script_of(L);
+    for (size_t i = 1; i < script->n_recorded; i++)
+        if (strcmp(script->recorded[i].path, path) == 0) {
+            lua_pushlstring(L, script->recorded[i].text, script->recorded[i].length);
+            return;
+        }
+    luaL_error(L, "module \"%s\" is not found: the run's journal holds no %s", module, path);
+}
+
 /* Pushes the module's text. */
 static void push_source(lua_State *L, const char *module, const char *path) {
     moon__script *script = moon__script_of(L);
     moon_error error = {0};
+    if (script->recorded) {
+        push_recorded(L, module, path);
+        return;
+    }
     if (!script->dir) {
         luaL_error(L, "module \"%s\" is not found: a built-in script has no files beside it", module);
         return;

@@ -161,6 +161,7 @@ void moon__script_unref(moon__script *script) {
     moon__buf_fini(&script->scratch);
     moon__buf_fini(&script->log);
     moon__sources_free(script->sources, script->n_sources);
+    moon__sources_free(script->recorded, script->n_recorded);
     free(script->name);
     free(script->dir);
     free(script);

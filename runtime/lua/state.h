@@ -22,9 +22,11 @@ typedef struct moon__script {
     moon__task *task;  /* which runs now; NULL: none */
     moon__task *tasks; /* all that have begun and not ended */
     uintptr_t last_task;
-    unsigned blocked;      /* C calls between the task and what runs that no wait can cross */
-    unsigned toplevel;     /* a script's or module's body runs: globals are for all */
-    moon__buf scratch;     /* for one conversion at a time; owned here so that an error does not leak it */
+    unsigned blocked;       /* C calls between the task and what runs that no wait can cross */
+    unsigned toplevel;      /* a script's or module's body runs: globals are for all */
+    moon__buf scratch;      /* for one conversion at a time; owned here so that an error does not leak it */
+    moon__source *recorded; /* n_recorded: texts to load instead of files, the first its own; NULL: files */
+    size_t n_recorded;
     moon__source *sources; /* n_sources: the texts that were loaded into it */
     size_t n_sources;
     moon__buf log; /* lines logged outside of a run: level, text, NUL */

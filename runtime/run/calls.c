@@ -340,7 +340,7 @@ static bool permitted(slot *s) {
 /* ---- calls that were recorded ---- */
 
 /* Is it the call that was recorded here? */
-static bool same_call(slot *s, const moon_json *body) {
+static bool same_call(slot *s, uint64_t seq, const moon_json *body) {
     char then[200], now[200];
     const char *tool = moon_json_str(moon_json_get(body, "tool"), NULL);
     const moon_json *args = moon_json_get(body, "arguments");
@@ -358,7 +358,7 @@ static bool same_call(slot *s, const moon_json *body) {
     if (same) return true;
     snprintf(then, sizeof then, "call %s of %.60s", s->key, tool ? tool : "?");
     snprintf(now, sizeof now, "%.60s%s", s->name, tool && !strcmp(tool, s->name) ? " with other arguments" : "");
-    moon__run_diverged(s->set->o.run, then, now);
+    moon__run_diverged(s->set->o.run, seq, then, now);
     return false;
 }
 
@@ -437,7 +437,7 @@ static recall look_back(slot *s) {
                          *given = moon__run_recorded(run, MOON_EVENT_APPROVAL_GIVEN, s->key);
     if (intent || asked) {
         moon_json *body = moon__run_recorded_body(run, intent ? intent : asked);
-        bool same = body && same_call(s, body);
+        bool same = body && same_call(s, intent ? intent->seq : asked->seq, body);
         moon__json_free(body);
         if (!same) return RECALL_WAITS;
     }

@@ -19,7 +19,7 @@ moon_json *moon__value_recorded(moon_run *run, const char *key, const char *kind
     if (!was) return NULL;
     moon_json *body = moon__run_recorded_body(run, was);
     const char *then = moon_json_str(moon_json_get(body, "kind"), NULL);
-    if (body && (!then || strcmp(then, kind) != 0)) moon__run_diverged(run, then ? then : "a value", kind);
+    if (body && (!then || strcmp(then, kind) != 0)) moon__run_diverged(run, was->seq, then ? then : "a value", kind);
     return body;
 }
 

@@ -165,7 +165,7 @@ static bool same_context(react *r) {
     if (!same && !r->run->stopping) {
         char was[80];
         snprintf(was, sizeof was, "step %s of another conversation", r->key);
-        moon__run_diverged(r->run, was, "one whose instructions, tools or messages differ");
+        moon__run_diverged(r->run, request->seq, was, "one whose instructions, tools or messages differ");
     }
     return same;
 }

@@ -170,10 +170,57 @@ static void free_visit(visit *v) {
 
 /* ---- the run made again ---- */
 
-static moon_status make_runnable(moon_runtime *rt, const moon_json *created, moon_runnable **out, moon_error *error) {
+/* The texts of the script, from the store. */
+typedef struct texts {
+    const moon_json *list; /* of run.created */
+    moon__source *sources;
+    size_t n;
+    const char *path;
+    bool failed;
+} texts;
+
+static bool on_bytes(void *ctx, const void *bytes, size_t length) {
+    texts *t = ctx;
+    t->failed = !moon__source_copy(&t->sources[t->n], t->path, bytes, length);
+    t->n += !t->failed;
+    return false;
+}
+
+static moon_status read_texts(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    texts *t = ctx;
+    size_t n = moon_json_size(t->list);
+    unsigned char hash[MOON_HASH_SIZE];
+    t->sources = calloc(n + 1, sizeof *t->sources);
+    if (!t->sources) return moon_error_set(error, MOON_ENOMEM, "no memory for the script");
+    for (const moon_json *s = moon_json_first(t->list); s; s = moon_json_next(s)) {
+        const char *text = moon_json_str(moon_json_get(s, "sha256"), NULL);
+        t->path = moon_json_str(moon_json_get(s, "path"), NULL);
+        if (!text || !t->path || !moon__hash_read(hash, text))
+            return moon_error_set(error, MOON_ECORRUPT, "the journal does not say what its script was");
+        moon_status status = ops->blob(store, hash, on_bytes, t, error);
+        if (status) return status;
+        if (t->failed) return moon_error_set(error, MOON_ENOMEM, "no memory for the script");
+    }
+    return t->n ? MOON_OK : moon_error_set(error, MOON_ENOTFOUND, "the journal holds no text of its script");
+}
+
+static moon_status load_recorded(moon_runtime *rt, const char *script, const moon_json *created, moon_runnable **out,
+                                 moon_error *error) {
+    texts t = {.list = moon_json_get(created, "sources")};
+    moon_status status = moon__keeper_do(rt->keeper, read_texts, &t, error);
+    if (!status) status = rt->load(out, rt, script, t.sources, t.n, error);
+    moon__sources_free(t.sources, t.n);
+    return status;
+}
+
+static moon_status make_runnable(moon_runtime *rt, const moon_json *created, bool recorded, moon_runnable **out,
+                                 moon_error *error) {
     const char *script = moon_json_str(moon_json_get(created, "script"), NULL);
     const moon_json *agent = moon_json_get(created, "agent");
-    if (script && rt->load) return rt->load(out, rt, script, error);
+    if (script && rt->load) {
+        moon_status status = recorded ? MOON_ENOTFOUND : rt->load(out, rt, script, NULL, 0, error);
+        return status == MOON_ENOTFOUND ? load_recorded(rt, script, created, out, error) : status;
+    }
     if (!agent)
         return moon_error_set(error, MOON_EUNSUPPORTED, "the run was not started from a script: it cannot be resumed");
     moon__buf text;
@@ -217,7 +264,7 @@ static moon_status begin(moon_run **out, moon_runtime *rt, visit *v, int rehears
     moon_runnable *runnable = NULL;
     moon_status status = first ? moon__json_parse(&created, first->body, first->body_length, 0, error)
                                : moon_error_set(error, MOON_ECORRUPT, "the journal has no beginning");
-    if (!status) status = make_runnable(rt, created, &runnable, error);
+    if (!status) status = make_runnable(rt, created, options->recorded_script, &runnable, error);
     moon_run *run = NULL;
     if (!status) {
         size_t length = 0;

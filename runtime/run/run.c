@@ -6,6 +6,7 @@
  * parent. A run that is asked to stop ends with the reason of the stop, whatever its runnable says then.
  */
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,17 +72,18 @@ void moon__run_show(moon_run *run, const moon__recorded *was) {
     if (journal->sink) journal->sink(journal->ctx, &event);
 }
 
-static void explain_divergence(char text[1200], const moon_run *run, const char *was, const char *now) {
-    snprintf(
-        text, 1200,
-        "the script has changed: at %s%s the journal has %.400s, and now it is %.400s; mend the script, or fork the "
-        "run",
-        *run->path ? "path " : "the top", run->path, was, now);
+static void explain_divergence(char text[1400], moon_run *run, uint64_t seq, const char *was, const char *now) {
+    run->tree->root->result.diverged_at = seq - 1;
+    snprintf(text, 1400,
+             "the script has changed: at %s%s the journal has %.400s (event %" PRIu64
+             "), and now it is %.400s; mend the "
+             "script, go on with the recorded one (--recorded-script), or fork there (--accept-script)",
+             *run->path ? "path " : "the top", run->path, was, seq, now);
 }
 
-void moon__run_diverged(moon_run *run, const char *was, const char *now) {
-    char text[1200];
-    explain_divergence(text, run, was, now);
+void moon__run_diverged(moon_run *run, uint64_t seq, const char *was, const char *now) {
+    char text[1400];
+    explain_divergence(text, run, seq, was, now);
     moon__run_stop(run->tree->root, MOON_STOP_CHANGED, text);
 }
 
@@ -256,9 +258,9 @@ static void stop_children(moon_run *run, moon_stop why) {
 static void check_all_used(moon_run *run, moon_stop *stop, const char **error) {
     const moon__recorded *left = run->tree->replay ? moon__replay_left(run->tree->replay, run->path) : NULL;
     if (!left || run->tree->rehearsal == MOON__REHEARSE_TOOLS) return;
-    char was[200], text[1200];
+    char was[200], text[1400];
     snprintf(was, sizeof was, "%s %s of path \"%.80s\"", moon_event_type_text(left->type), left->key, left->path);
-    explain_divergence(text, run, was, "the end of the run");
+    explain_divergence(text, run, left->seq, was, "the end of the run");
     free(run->stop_text);
     *stop = MOON_STOP_CHANGED;
     *error = run->stop_text = moon__strdup(text);
@@ -412,7 +414,7 @@ static bool same_child(moon_run *run, const moon__recorded *was) {
     if (!same) {
         snprintf(then, sizeof then, "a run of %.40s on \"%.80s\"", name ? name : "?", input ? input : "?");
         snprintf(now, sizeof now, "one of %.40s on \"%.80s\"", run->runnable->name, run->input);
-        moon__run_diverged(run, then, now);
+        moon__run_diverged(run, was->seq, then, now);
     }
     moon__json_free(body);
     return same;

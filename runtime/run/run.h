@@ -85,8 +85,9 @@ void moon__run_busy(moon_run *run, int change);
 uint64_t moon__run_seed(const moon_run *run, const char *place);
 /* The stop reason of a name; FAILED if there is none. */
 moon_stop moon__stop_named(const char *name);
-/* Something else than the journal tells is about to happen: the whole run stops, and nothing is done. */
-void moon__run_diverged(moon_run *run, const char *recorded, const char *now);
+/* Something else than the journal tells (in its record seq) is about to happen: the whole run stops, and nothing is
+ * done. */
+void moon__run_diverged(moon_run *run, uint64_t seq, const char *recorded, const char *now);
 typedef enum moon__log_level { MOON__DEBUG, MOON__INFO, MOON__WARN, MOON__ERROR } moon__log_level;
 void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_t length);
 
@@ -100,9 +101,11 @@ moon__random *moon__runtime_random(moon_runtime *runtime);
 /* lua/ hangs its states here; free is called when the runtime ends, after all runs have. */
 void moon__runtime_set_scripts(moon_runtime *runtime, void *scripts, void (*free)(void *scripts));
 void *moon__runtime_scripts(const moon_runtime *runtime);
-/* How lua/ loads a script: for runs that are resumed. */
-void moon__runtime_set_loader(moon_runtime *runtime, moon_status (*load)(moon_runnable **out, moon_runtime *runtime,
-                                                                         const char *name, moon_error *error));
+/* How lua/ loads a script for a run that is resumed: as it is now, or (recorded, n of them, the first the script's own)
+ * as it was. */
+typedef moon_status (*moon__loader)(moon_runnable **out, moon_runtime *runtime, const char *name,
+                                    const moon__source *recorded, size_t n, moon_error *error);
+void moon__runtime_set_loader(moon_runtime *runtime, moon__loader load);
 /* Where runs are kept from now on; place is copied. Once, before the first run. */
 MOON_MUST_USE moon_status moon__runtime_set_journal(moon_runtime *runtime, const moon_store_ops *store,
                                                     const char *place, moon_error *error);

@@ -161,8 +161,7 @@ void moon__runtime_set_scripts(moon_runtime *rt, void *scripts, void (*free_scri
     rt->free_scripts = free_scripts;
 }
 
-void moon__runtime_set_loader(moon_runtime *rt, moon_status (*load)(moon_runnable **out, moon_runtime *runtime,
-                                                                    const char *name, moon_error *error)) {
+void moon__runtime_set_loader(moon_runtime *rt, moon__loader load) {
     rt->load = load;
 }
 

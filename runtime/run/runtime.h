@@ -24,7 +24,7 @@ struct moon_runtime {
     unsigned next_lane;
     void *scripts;
     void (*free_scripts)(void *scripts);
-    moon_status (*load)(moon_runnable **out, moon_runtime *runtime, const char *name, moon_error *error);
+    moon__loader load;
     moon__keeper *keeper;    /* NULL: runs are not kept */
     moon__model *info_model; /* what moon_runtime_model told of last */
     bool stepping;

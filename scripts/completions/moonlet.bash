@@ -46,9 +46,9 @@ _moonlet() {
       resume | fork | replay)
         words="--journal --park $common"
         case $command in
-          resume) words="$words --model --limit --unknown --output-file" ;;
-          fork) words="$words --at --input --model --limit --unknown --output-file" ;;
-          replay) words="$words --live-tools" ;;
+          resume) words="$words --accept-script --recorded-script --model --limit --unknown --output-file" ;;
+          fork) words="$words --recorded-script --at --input --model --limit --unknown --output-file" ;;
+          replay) words="$words --live-tools --recorded-script" ;;
         esac
         if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(_moonlet_runs)"; fi
         ;;

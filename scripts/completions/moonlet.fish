@@ -55,6 +55,8 @@ complete -c moonlet -n "__fish_seen_subcommand_from resume fork" -l unknown -x -
 complete -c moonlet -n "__fish_seen_subcommand_from fork" -l at -x -d "the last event that is shared"
 complete -c moonlet -n "__fish_seen_subcommand_from fork" -s p -l input -x -d "one more message"
 complete -c moonlet -n "__fish_seen_subcommand_from replay" -l live-tools -d "really call the tools"
+complete -c moonlet -n "__fish_seen_subcommand_from resume fork replay" -l recorded-script -d "the script as it was"
+complete -c moonlet -n "__fish_seen_subcommand_from resume" -l accept-script -d "fork where the script has changed"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -s s -l state -x -a "running died waiting done" -d "only of this state"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -l here -d "only of this directory"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -s n -l limit -x -d "at most so many"

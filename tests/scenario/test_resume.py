@@ -192,6 +192,38 @@ class Resume(Kept):
         write('local unused = 1; assert(worker("a"):run(input))', "input")  # a change that does not matter
         self.assertEqual(self.moonlet("resume", "--yes", "--limit", "steps=9").code, 0)
 
+    def test_the_recorded_script_and_its_modules_can_be_taken(self):
+        os.makedirs(os.path.join(self.work, "lib"))
+        module = self.file("lib/words.lua", 'return { last = "one" }')
+        script = self.file("f.lua", COUNTING.join(['local moon = require "moonlet"\nlocal words = require "lib.words"\n', """
+            return moon.agent { name = "f", tools = { "shell" }, model = script({ sh "echo 1", sh "echo 2" }, words.last .. ": ") }
+        """]))
+        self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")
+        run = self.last()["run"]
+        self.file("lib/words.lua", 'return { last = "two" }')
+        self.file("f.lua", "this is no Lua")
+        self.assertEqual(self.moonlet("resume", run, "--yes", "--limit", "steps=3").code, 2)
+        done = self.moonlet("fork", run, "--yes", "--limit", "steps=9", "--recorded-script")
+        self.assertEqual(done.code, 0, done)
+        self.assertTrue(done.out.startswith("one: "), done)
+        os.unlink(script)  # a file that is gone is taken from the journal too
+        os.unlink(module)
+        done = self.moonlet("resume", run, "--yes", "--limit", "steps=9")
+        self.assertEqual(done.code, 0, done)
+        self.assertTrue(done.out.startswith("one: "), done)
+
+    def test_a_changed_script_can_be_accepted_by_a_fork(self):
+        self.moonlet("run", self.shell_agent("echo 1 >> log; echo a", "echo 2 >> log; echo b"), "go", "--yes", "--limit", "steps=2")
+        run = self.last()["run"]
+        self.shell_agent("echo 1 >> log; echo a", "echo 3 >> log; echo c", more='instructions = "Otherwise."')
+        done = self.moonlet("resume", run, "--accept-script", "--yes", "--limit", "steps=9")
+        self.assertEqual(done.code, 0, done)
+        fork = self.last()
+        self.assertIn("this is a fork", done.err)
+        self.assertEqual(fork["fork_of"], run)
+        self.assertEqual(self.read("log"), "1\n2\n1\n3\n")  # from the first request on it is another conversation
+        self.assertEqual(self.moonlet("runs", "--check").code, 0)
+
     def test_changed_instructions_are_another_conversation(self):
         script = self.shell_agent("echo 1", "echo 2")
         self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")

@@ -201,6 +201,8 @@ typedef struct moon_result {
     const char *error; /* why it did not end well; NULL if it did */
     moon_usage usage;
     int64_t wall_ms;
+    uint64_t
+        diverged_at; /* script_changed: the last event before the script and its journal part; a fork may go there */
 } moon_result;
 
 /* A limit of -1 is "not given" (the agent's or the default one holds); 0 means 0: the run stops before it begins. The
@@ -235,6 +237,7 @@ typedef struct moon_run_options {
     bool park;    /* ends (waiting) when only time or a signal can lead it on; else it stays and waits */
     bool forget;  /* is not kept, though the runtime has a journal */
     moon_unknown unknown; /* of a run that is resumed */
+    bool recorded_script; /* likewise: the script as it was recorded, not as it is now. Also so if its file is gone */
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
     void *ctx;
 } moon_run_options;
