@@ -151,6 +151,15 @@ static void on_dirty(void *ctx, moon__journal *journal) {
     schedule(k);
 }
 
+void moon__keeper_forget(moon__keeper *k, moon__journal *journal) {
+    if (!journal->listed) return;
+    moon__journal **at = &k->dirty;
+    while (*at != journal) at = &(*at)->next;
+    *at = journal->next;
+    if (!*at) k->dirty_end = at;
+    journal->listed = false;
+}
+
 void moon__keeper_keep(moon__keeper *k, moon__journal *journal, void (*on_lost)(void *ctx, moon_status status)) {
     moon__journal_keep(journal, on_dirty, k, on_lost);
 }

@@ -92,6 +92,7 @@ void moon__kept_finished(moon_run *root) {
 
 void moon__kept_release(moon_run *root) {
     moon__keeper_users(root->runtime->keeper, -1);
+    moon__keeper_forget(root->runtime->keeper, &root->tree->journal); /* a journal that is lost may still be listed */
     moon__keeper_release(root->runtime->keeper, root->tree->journal.id);
 }
 

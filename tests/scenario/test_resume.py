@@ -66,6 +66,14 @@ class Resume(Kept):
         self.assertEqual(self.read("log"), "0\n1\n2\n3\n")
         self.assertEqual(self.last()["state"], "done")
 
+    def test_a_list_of_answers_goes_on_where_it_was(self):
+        call = "{ tool_calls = { { name = 'shell', arguments = { command = 'echo %d >> log' } } } }"
+        script = self.agent(f"model = moon.model.script {{ {call % 1}, {call % 2}, 'the end' }}", tools='"shell"')
+        self.assertEqual(self.moonlet("run", script, "go", "--yes", "--limit", "steps=1").code, 3)
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9")
+        self.assertEqual((done.code, done.out), (0, "the end\n"), done)
+        self.assertEqual(self.read("log"), "1\n2\n")
+
     def test_a_finished_run_is_not_resumed(self):
         self.assertEqual(self.moonlet("run", self.shell_agent(), "go").code, 0)
         done = self.moonlet("resume", self.last()["run"])
