@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIRST_NAP_US = 100, LONGEST_NAP_US = 5000 };
+enum { FIRST_NAP_US = 100, LONGEST_NAP_US = 500 };
 
 moon_status moon__lockfile_open(moon__lockfile *file, const char *path, moon_error *error) {
     file->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
