@@ -218,6 +218,7 @@ static void on_told(void *ctx, moon_status status) {
         run->result.error = moon__strdup(*why ? why : moon_status_text(status));
         run->result.stop = MOON_STOP_JOURNAL;
     }
+    run->result.resumable = moon_stop_resumable(run->result.stop) && run->tree->journal.durable > 0;
     moon__kept_release(run);
     over(run);
 }

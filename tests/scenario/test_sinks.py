@@ -223,7 +223,6 @@ class FullDisk(harness.Case):
                 self.assertTrue(done.out.endswith("\nexit 1\n"), done)
                 self.assertNotIn("Sanitizer", done.err)
 
-    @unittest.expectedFailure  # "it can go on: moonlet resume ID" is said though nothing of the run is in the journal: there is no such run then
     def test_what_can_go_on_is_there(self):
         done = self.journal_lost(170, after=f"mount -o remount,size=64m {self.mnt}\n{harness.binary()} runs")
         if "it can go on" in done.err:
