@@ -514,6 +514,10 @@ moon_runtime *moon__run_runtime(const moon_run *run) {
     return run->runtime;
 }
 
+bool moon__run_gives_json(const moon_run *run) {
+    return run->runnable->output_schema || moon__agent_gives_json(run->runnable);
+}
+
 void *moon__run_state(const moon_run *run) {
     return run->state;
 }
