@@ -27,7 +27,7 @@ typedef struct script_model {
 typedef struct chat {
     moon__chat base; /* first */
     const moon__chat_settings *settings;
-    int request; /* registry reference */
+    int request;                    /* registry reference */
     lua_Integer messages, answered; /* answered: the answers among them, also those of a run that is resumed */
     moon__ask ask;
     bool asking;

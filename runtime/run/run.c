@@ -218,6 +218,7 @@ static void on_told(void *ctx, moon_status status) {
         run->result.error = moon__strdup(*why ? why : moon_status_text(status));
         run->result.stop = MOON_STOP_JOURNAL;
     }
+    run->result.resumable = moon_stop_resumable(run->result.stop) && run->tree->journal.durable > 0;
     moon__kept_release(run);
     over(run);
 }
@@ -511,6 +512,10 @@ const char *moon__run_input(const moon_run *run, size_t *length) {
 
 moon_runtime *moon__run_runtime(const moon_run *run) {
     return run->runtime;
+}
+
+bool moon__run_gives_json(const moon_run *run) {
+    return run->runnable->output_schema || moon__agent_gives_json(run->runnable);
 }
 
 void *moon__run_state(const moon_run *run) {
