@@ -209,7 +209,7 @@ class FullDisk(harness.Case):
         return self.inside(f"head -c {512 - leave}k /dev/zero > filler", "run", script, "y" * 100_000, "--json", *args, env=env, after=after)
 
     def test_a_journal_that_becomes_full_ends_the_run(self):
-        for leave in (512, 170):  # some way into the run, and at its first event
+        for leave in (512, 200):  # some way into the run, and at its first event
             with self.subTest(leave):
                 done = self.journal_lost(leave)
                 out = json.loads(done.out.splitlines()[0])
