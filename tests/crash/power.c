@@ -491,11 +491,6 @@ static void on_wrong(void *ctx, const char *run, const char *text) {
     say(im, &im->corrupt, "check: %s: %s", run, text);
 }
 
-static int without_syncs(void *ctx, const shim_op *op) {
-    (void)ctx;
-    return op->kind == SHIM_SYNC ? SHIM_SKIP : SQLITE_OK;
-}
-
 static void see_image(world *w) {
     image im = {.world = w, .moment = disk_random(&w->seed) % (w->disk.n + 1)};
     moon_error error = {0};
@@ -538,7 +533,7 @@ static void round_of(world *w, size_t images, bool failing) {
     w->disk.liar = w->control && !strcmp(w->control, "nosync");
     shim_hook(disk_hook, &w->disk);
     work(w);
-    shim_hook(without_syncs, NULL);
+    shim_hook(shim_without_syncs, NULL);
     for (size_t i = 0; i < images; i++) see_image(w);
     disk_free(&w->disk);
     nftw(w->folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);

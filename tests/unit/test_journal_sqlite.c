@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 
+#include "../crash/shim.h"
 #include "lockfile.h"
 #include "sqlite.h"
 #include "store_suite.h"
@@ -620,6 +621,8 @@ int main(void) {
         T(the_dead_hold_no_locks),
     };
     start_helper();
+    shim_install();
+    shim_hook(shim_without_syncs, NULL);
     int failed = cmocka_run_group_tests_name("sqlite", tests, NULL, NULL);
     end_helper(0);
     return failed;
