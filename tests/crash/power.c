@@ -15,7 +15,7 @@
  *
  * Prints "images N lost L corrupt C …" and succeeds if L and C are 0. A control must fail, to show that the images are
  * worth something: `normal` runs with synchronous=NORMAL, `nosync` on a disk that ignores syncs; it succeeds if
- * something was lost or damaged.
+ * something was lost (and, with `normal`, nothing damaged).
  */
 #include <ftw.h>
 #include <inttypes.h>
@@ -572,5 +572,6 @@ int main(int argc, char **argv) {
            "checkpointed)\n",
            w.images, w.lost, w.corrupt, w.acknowledged, w.refused, w.unknown, w.checkpoints);
     bool harm = w.lost || w.corrupt;
+    if (w.control && !strcmp(w.control, "normal")) return !w.lost || w.corrupt; /* so much SQLite promises */
     return w.control ? !harm : harm;
 }
