@@ -12,7 +12,7 @@ import unittest
 import fixtures
 import harness
 import terminal
-from mock_model import MockModel, calls
+from mock_model import MockModel, calls, text
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -251,9 +251,19 @@ class SameCall(harness.Case):
         with open(os.path.join(self.work, "ran"), encoding="ascii") as ran:
             self.assertEqual(ran.read(), "run\n" * 3)
 
-    @unittest.expectedFailure  # equal calls that only read and stand in one message all run side by side, however many (parallel = 8); only the next message's is refused
     def test_in_one_message_side_by_side(self):
         self.again(("file.read", {"path": "a.txt"}), lambda call: [calls(*[call] * 6)], requests=1)
+
+    def test_in_two_messages_side_by_side(self):
+        out = self.again(("file.read", {"path": "a.txt"}), lambda call: [calls(*[call] * 2)] * 2, requests=2)
+        self.assertEqual(out["usage"]["tool_calls"], 4, "counted when they were asked for")
+
+    def test_equal_calls_apart_from_each_other(self):
+        self.file("a.txt", "alpha\n")
+        read, listed = ("file.read", {"path": "a.txt"}), ("file.list", {})
+        with MockModel([calls(read, read, listed, read, read), text("ok")]) as model:
+            done, out = self.run_agent(model, self.agent(), "go")
+        self.assertEqual((done.code, out["text"]), (0, "ok"), done)
 
     def test_refused_calls_count(self):
         self.file("a.txt", "alpha\n")
