@@ -74,6 +74,7 @@ struct moon__model {
     char *source; /* why this one */
     moon__price price;
     bool scripted;
+    bool hides_cost;                 /* there is no price, and its answers will not say what they cost */
     const char *base_url, *key_name; /* borrowed from the implementation; NULL if there is none */
 };
 struct moon__chat {
@@ -119,6 +120,7 @@ typedef struct moon__http_model {
     const moon_wire_settings *defaults; /* sampling where the agent says nothing; NULL: none. Only its numbers and
                                            reasoning_effort are read */
     bool send_reasoning;                /* what the model thought goes back with its messages */
+    bool hides_cost;                    /* unless there is a price */
 } moon__http_model;
 MOON_MUST_USE moon_status moon__http_model_new(moon__model **out, moon__models *models, const moon__http_model *options,
                                                moon_error *error);

@@ -311,6 +311,7 @@ moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const 
     run->runtime = runtime;
     run->runnable = moon_runnable_ref(runnable);
     run->limits = runtime->limits;
+    run->usage.usd = -1;
     run->deadline = (moon__timer){.fn = on_deadline, .ctx = run};
     run->after = (moon__defer){.fn = after, .ctx = run};
     run->started_us = moon__loop_now(runtime->loop);

@@ -351,7 +351,8 @@ static void test_run_loop__limits_stop_before_the_request(void **state) {
         {"{\"usd\":0}", MOON_STOP_USD, 0},
         {"{\"usd\":0.5}", MOON_STOP_USD, 2},
         {"{\"seconds\":0}", MOON_STOP_SECONDS, 0},
-        {"{\"tool_calls\":0}", MOON_STOP_TOOL_CALLS, 1},
+        {"{\"tool_calls\":0}", MOON_STOP_TOOL_CALLS, 0},
+        {"{\"tool_calls\":1}", MOON_STOP_TOOL_CALLS, 2},
         {"{\"tool_calls\":2}", MOON_STOP_TOOL_CALLS, 3},
     };
     static const char *const args[] = {"{\"text\":\"1\"}", "{\"text\":\"2\"}", "{\"text\":\"3\"}", "{\"text\":\"4\"}"};
@@ -374,6 +375,23 @@ static void test_run_loop__limits_stop_before_the_request(void **state) {
     }
 }
 
+static void test_run_loop__cost_is_as_far_as_it_is_known(void **state) {
+    (void)state;
+    static const struct {
+        double first, second, total;
+    } rows[] = {{-1, -1, -1}, {-1, 0.5, 0.5}, {0.5, -1, 0.5}, {0.25, 0.5, 0.75}, {0, -1, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        const fake_answer answers[] = {
+            {.calls = {FAKE_CALL("a", "echo", "{\"text\":\"x\"}")}, .n_calls = 1, .usage = {.usd = rows[i].first}},
+            {.text = "end", .usage = {.usd = rows[i].second}}};
+        begin(&f, "", answers, 2);
+        const moon_result *r = run(&f);
+        if (r->usage.usd != rows[i].total) fail_msg("row %zu: %g", i, r->usage.usd);
+        end(&f);
+    }
+}
+
 static void test_run_loop__unknown_cost_cannot_keep_a_limit(void **state) {
     (void)state;
     fixture f = {0};
@@ -382,6 +400,23 @@ static void test_run_loop__unknown_cost_cannot_keep_a_limit(void **state) {
     const moon_result *r = run(&f);
     assert_int_equal(r->stop, MOON_STOP_USD);
     assert_non_null(strstr(r->error, "price"));
+    end(&f);
+}
+
+static void test_run_loop__a_limit_that_cannot_be_kept_is_refused(void **state) {
+    (void)state;
+    fixture f = {0};
+    const fake_answer answers[] = {{.text = "x", .usage = {.usd = -1}}};
+    moon_error error = {0};
+    moon_limits limits = MOON_LIMITS_NONE;
+    limits.usd = 1;
+    begin(&f, "", answers, 1);
+    f.model->base.hides_cost = true;
+    f.options.limits = &limits;
+    assert_int_equal(moon_run_start(&f.run, f.rt, f.agent, &f.options, &error), MOON_EINVAL);
+    assert_non_null(strstr(error.text, "price"));
+    f.options.limits = NULL;
+    assert_int_equal(run(&f)->stop, MOON_STOP_DONE);
     end(&f);
 }
 
@@ -628,7 +663,9 @@ int main(void) {
         cmocka_unit_test(test_run_loop__content_wins_over_the_finish_reason),
         cmocka_unit_test(test_run_loop__cut_answers_are_no_answers),
         cmocka_unit_test(test_run_loop__limits_stop_before_the_request),
+        cmocka_unit_test(test_run_loop__cost_is_as_far_as_it_is_known),
         cmocka_unit_test(test_run_loop__unknown_cost_cannot_keep_a_limit),
+        cmocka_unit_test(test_run_loop__a_limit_that_cannot_be_kept_is_refused),
         cmocka_unit_test(test_run_loop__the_tighter_limit_holds),
         cmocka_unit_test(test_run_loop__deadline_ends_a_silent_model),
         cmocka_unit_test(test_run_loop__cancel_ends_the_model_and_the_tools),

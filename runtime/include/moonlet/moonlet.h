@@ -189,7 +189,7 @@ typedef struct moon_usage {
     int64_t cached_tokens; /* of the input */
     int64_t output_tokens; /* reasoning included */
     int64_t reasoning_tokens;
-    double usd; /* as far as prices are known */
+    double usd; /* as far as prices are known; below 0: none is */
     int64_t steps;
     int64_t tool_calls;
 } moon_usage;
