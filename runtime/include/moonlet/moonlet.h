@@ -227,7 +227,7 @@ typedef enum moon_unknown {
 
 typedef struct moon_run_options {
     size_t size;               /* sizeof(moon_run_options) */
-    const char *input;         /* the task, text */
+    const char *input;         /* the task; bytes that are no text, NULs too, become U+FFFD */
     size_t input_length;       /* SIZE_MAX or 0 with a non-NULL input: NUL-terminated */
     const char *model;         /* overrides the agent's and the runtime's */
     const moon_limits *limits; /* NULL: none but the agent's */
