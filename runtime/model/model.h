@@ -37,7 +37,8 @@ typedef struct moon__ask {
     /* The attempt failed and is made again after wait_ms; deltas so far are void. */
     void (*retry)(void *ctx, int attempt, int64_t wait_ms, const moon_error *why);
     /* status MOON_OK with the answer; MOON_ENET (no whole answer came) or MOON_EPROVIDER (the server refused, or what
-     * it sends is no model's answer; error->cause: HTTP status) after the last retry; MOON_ENOMEM. */
+     * it sends is no model's answer; error->cause: HTTP status, 2xx or 3xx for the latter, 0: unknown) after the last
+     * retry; MOON_ENOMEM. */
     void (*done)(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error);
     void *ctx;
 } moon__ask;

@@ -388,12 +388,20 @@ static const char *cut_short(const moon__answer *answer) {
     return NULL;
 }
 
+/* A wrong key, model or address is the user's to mend, and waiting does not help; the rest is the provider's. */
+static moon_stop why_no_answer(moon_status status, const moon_error *error) {
+    if (status == MOON_ENET) return MOON_STOP_PROVIDER;
+    if (status != MOON_EPROVIDER) return MOON_STOP_FAILED;
+    int http = error->cause;
+    bool refused = http == 401 || http == 403 || http == 404, no_answer = http >= 200 && http <= 399;
+    return refused || no_answer ? MOON_STOP_CONFIG : MOON_STOP_PROVIDER;
+}
+
 static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error) {
     react *r = ctx;
     r->asking = false;
     if (status) {
-        bool provider = status == MOON_ENET || status == MOON_EPROVIDER;
-        finish(r, provider ? MOON_STOP_PROVIDER : MOON_STOP_FAILED, NULL, 0, error->text);
+        finish(r, why_no_answer(status, error), NULL, 0, error->text);
         return;
     }
     if (!r->shared) moon__limits_use(r->run, &answer->usage);

@@ -594,15 +594,59 @@ static void test_run_loop__output_is_checked_and_asked_again(void **state) {
     }
 }
 
-static void test_run_loop__provider_failure_is_its_own_stop(void **state) {
+static void test_run_loop__failures_of_a_model_tell_whose_they_are(void **state) {
     (void)state;
-    fixture f = {0};
-    const fake_answer answers[] = {{.status = MOON_ENET, .text = "connection refused"}};
-    begin(&f, "", answers, 1);
-    const moon_result *r = run(&f);
-    assert_int_equal(r->stop, MOON_STOP_PROVIDER);
-    assert_string_equal(r->error, "connection refused");
-    end(&f);
+    static const struct {
+        moon_status status;
+        int cause;
+        moon_stop stop;
+    } rows[] = {
+        {MOON_ENET, 0, MOON_STOP_PROVIDER},        {MOON_ENET, 200, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 0, MOON_STOP_PROVIDER},   {MOON_EPROVIDER, 400, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 429, MOON_STOP_PROVIDER}, {MOON_EPROVIDER, 503, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 401, MOON_STOP_CONFIG},   {MOON_EPROVIDER, 403, MOON_STOP_CONFIG},
+        {MOON_EPROVIDER, 404, MOON_STOP_CONFIG},   {MOON_EPROVIDER, 200, MOON_STOP_CONFIG},
+        {MOON_EPROVIDER, 302, MOON_STOP_CONFIG},   {MOON_ENOMEM, 0, MOON_STOP_FAILED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        const fake_answer answers[] = {{.status = rows[i].status, .cause = rows[i].cause, .text = "no answer"}};
+        begin(&f, "", answers, 1);
+        const moon_result *r = run(&f);
+        if (r->stop != rows[i].stop) fail_msg("row %zu: %s", i, moon_stop_text(r->stop));
+        assert_string_equal(r->error, "no answer");
+        end(&f);
+    }
+    assert_true(moon_stop_resumable(MOON_STOP_CONFIG));
+    assert_int_equal(moon_stop_exit_code(MOON_STOP_CONFIG), 2);
+}
+
+/* Whatever bytes a program gives, what it is asked is text. */
+static void test_run_loop__input_is_made_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *input;
+        size_t length;
+        const char *text;
+    } rows[] = {
+        {"caf\xe9", 0, "caf\xef\xbf\xbd"},
+        {"a\0b", 3, "a\xef\xbf\xbd\x62"},
+        {"\xff", 1, "\xef\xbf\xbd"},
+        {"whole", 3, "who"},
+        {NULL, 5, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        char log[64];
+        const fake_answer answers[] = {{.text = "end"}};
+        begin(&f, "", answers, 1);
+        f.options.input = rows[i].input;
+        f.options.input_length = rows[i].length;
+        run(&f);
+        snprintf(log, sizeof log, "user:%s|", rows[i].text);
+        assert_string_equal(f.model->log.p, log);
+        end(&f);
+    }
 }
 
 static void test_run_loop__agent_fields_are_checked(void **state) {
@@ -682,7 +726,8 @@ int main(void) {
         cmocka_unit_test(test_run_loop__approval_is_asked_and_answered),
         cmocka_unit_test(test_run_loop__a_plan_comes_before_other_tools),
         cmocka_unit_test(test_run_loop__output_is_checked_and_asked_again),
-        cmocka_unit_test(test_run_loop__provider_failure_is_its_own_stop),
+        cmocka_unit_test(test_run_loop__failures_of_a_model_tell_whose_they_are),
+        cmocka_unit_test(test_run_loop__input_is_made_text),
         cmocka_unit_test(test_run_loop__agent_fields_are_checked),
         cmocka_unit_test(test_run_loop__two_runtimes_do_not_meet),
     };

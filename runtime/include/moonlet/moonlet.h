@@ -170,7 +170,8 @@ typedef struct moon_event {
     X(INTERRUPTED, "interrupted", 130)                                                                                 \
     X(CHANGED, "script_changed", 2)                                                                                    \
     X(JOURNAL, "journal_lost", 1)                                                                                      \
-    X(WAITING, "waiting", 4)
+    X(WAITING, "waiting", 4)                                                                                           \
+    X(CONFIG, "configuration", 2)
 
 /* Why a run ended; moon_stop_exit_code() gives the exit code of the command line for it. */
 typedef enum moon_stop {
@@ -181,7 +182,8 @@ typedef enum moon_stop {
 
 MOON_API const char *moon_stop_text(moon_stop stop);
 MOON_API int moon_stop_exit_code(moon_stop stop);
-/* Can a run that ended for this reason be resumed? A limit may be raised, an approval given, a provider come back. */
+/* Can a run that ended for this reason be resumed? A limit may be raised, an approval given, a provider come back,
+ * a key or an address be put right. */
 MOON_API bool moon_stop_resumable(moon_stop stop);
 
 typedef struct moon_usage {
