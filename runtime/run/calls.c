@@ -3,8 +3,8 @@
  * The tool calls of one message: check → policy → run → result, for each, in call order.
  *
  * Order. Calls are started in the order the model wrote them. Neighbours that only read run side by side, up to a cap;
- * any other call waits until all before it have ended and runs alone. Results are kept by place, so that the model gets
- * them in call order whatever finished first.
+ * any other call waits until all before it have ended and runs alone, and so does the fourth of equal ones. Results are
+ * kept by place, so that the model gets them in call order whatever finished first.
  *
  * What can be wrong with a call (no such tool, arguments that do not fit, refused by policy) is a result that the model
  * reads. Two things end the run instead: too many malformed calls in a row, and the same call made again after it gave
@@ -464,6 +464,15 @@ static recall look_back(slot *s) {
     return RECALL_NOTHING;
 }
 
+/* Would it be one too many if the equal calls right before it, which still run, all gave the same result? */
+static bool hangs_on_equals(const moon__calls *calls, const slot *s) {
+    unsigned under_way = 0;
+    for (const slot *p = s; p-- > calls->slots && p->signature == s->signature;)
+        under_way += p->state == INTENDED || p->state == RUNNING;
+    unsigned before = s->signature == calls->last_signature ? calls->same : 0;
+    return under_way && before + under_way >= SAME_MAX;
+}
+
 /* One attempt to start the slot that is next. False: nothing more can be started now. */
 static bool advance(moon__calls *calls) {
     slot *s = &calls->slots[calls->next];
@@ -483,6 +492,7 @@ static bool advance(moon__calls *calls) {
     }
     bool reads = (s->entry->tool->effects & MOON_READ_ONLY) != 0;
     if (calls->running && (!reads || calls->alone || calls->running >= calls->o.parallel)) return false;
+    if (hangs_on_equals(calls, s)) return false;
     if (calls->same >= SAME_MAX && s->signature == calls->last_signature) {
         stop_with(calls, MOON_STOP_REPEATED,
                   "%s was called again with the same arguments after it gave the same result three times", s->name);

@@ -305,6 +305,21 @@ void moon_run_cancel(moon_run *run) {
     moon__run_stop(run, MOON_STOP_INTERRUPTED, "interrupted");
 }
 
+/* As text, whatever bytes it is given in: journals, models and scripts take no others. */
+static void take_input(moon_run *run, const char *input, size_t n) {
+    moon__buf clean;
+    run->input_length = n;
+    if (moon__text_sound(input, n)) {
+        run->input = moon__strndup(input, n);
+        return;
+    }
+    moon__buf_init(&clean, n * strlen(MOON__REPLACEMENT));
+    moon__text_repair(&clean, input, n);
+    run->input_length = clean.len;
+    run->input = moon__buf_take(&clean);
+    moon__buf_fini(&clean);
+}
+
 moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length) {
     moon_run *run = calloc(1, sizeof *run);
     if (!run) return NULL;
@@ -312,11 +327,12 @@ moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const 
     run->runtime = runtime;
     run->runnable = moon_runnable_ref(runnable);
     run->limits = runtime->limits;
+    run->usage.usd = -1;
     run->deadline = (moon__timer){.fn = on_deadline, .ctx = run};
     run->after = (moon__defer){.fn = after, .ctx = run};
     run->started_us = moon__loop_now(runtime->loop);
-    run->input_length = !input ? 0 : !length || length == SIZE_MAX ? strlen(input) : length;
-    run->input = moon__strndup(input ? input : "", run->input_length);
+    if (!input) input = "", length = 0;
+    take_input(run, input, !length || length == SIZE_MAX ? strlen(input) : length);
     return run;
 }
 

@@ -132,6 +132,8 @@ void moon__limits_replace(moon_limits *limits, const moon_limits *other);
 MOON_MUST_USE moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error);
 /* May the run make one more request? Counts it when it may: true. Else *why and a text. */
 bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text);
+/* Does one for usd hold for the run? */
+bool moon__limits_usd(const moon_run *run);
 /* Counts a step, or n tool calls, that were made before. */
 void moon__limits_count(moon_run *run, int64_t steps, int64_t calls);
 /* May it make n more tool calls? Counts them when it may. */

@@ -351,7 +351,8 @@ static void test_run_loop__limits_stop_before_the_request(void **state) {
         {"{\"usd\":0}", MOON_STOP_USD, 0},
         {"{\"usd\":0.5}", MOON_STOP_USD, 2},
         {"{\"seconds\":0}", MOON_STOP_SECONDS, 0},
-        {"{\"tool_calls\":0}", MOON_STOP_TOOL_CALLS, 1},
+        {"{\"tool_calls\":0}", MOON_STOP_TOOL_CALLS, 0},
+        {"{\"tool_calls\":1}", MOON_STOP_TOOL_CALLS, 2},
         {"{\"tool_calls\":2}", MOON_STOP_TOOL_CALLS, 3},
     };
     static const char *const args[] = {"{\"text\":\"1\"}", "{\"text\":\"2\"}", "{\"text\":\"3\"}", "{\"text\":\"4\"}"};
@@ -374,6 +375,23 @@ static void test_run_loop__limits_stop_before_the_request(void **state) {
     }
 }
 
+static void test_run_loop__cost_is_as_far_as_it_is_known(void **state) {
+    (void)state;
+    static const struct {
+        double first, second, total;
+    } rows[] = {{-1, -1, -1}, {-1, 0.5, 0.5}, {0.5, -1, 0.5}, {0.25, 0.5, 0.75}, {0, -1, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        const fake_answer answers[] = {
+            {.calls = {FAKE_CALL("a", "echo", "{\"text\":\"x\"}")}, .n_calls = 1, .usage = {.usd = rows[i].first}},
+            {.text = "end", .usage = {.usd = rows[i].second}}};
+        begin(&f, "", answers, 2);
+        const moon_result *r = run(&f);
+        if (r->usage.usd != rows[i].total) fail_msg("row %zu: %g", i, r->usage.usd);
+        end(&f);
+    }
+}
+
 static void test_run_loop__unknown_cost_cannot_keep_a_limit(void **state) {
     (void)state;
     fixture f = {0};
@@ -382,6 +400,23 @@ static void test_run_loop__unknown_cost_cannot_keep_a_limit(void **state) {
     const moon_result *r = run(&f);
     assert_int_equal(r->stop, MOON_STOP_USD);
     assert_non_null(strstr(r->error, "price"));
+    end(&f);
+}
+
+static void test_run_loop__a_limit_that_cannot_be_kept_is_refused(void **state) {
+    (void)state;
+    fixture f = {0};
+    const fake_answer answers[] = {{.text = "x", .usage = {.usd = -1}}};
+    moon_error error = {0};
+    moon_limits limits = MOON_LIMITS_NONE;
+    limits.usd = 1;
+    begin(&f, "", answers, 1);
+    f.model->base.hides_cost = true;
+    f.options.limits = &limits;
+    assert_int_equal(moon_run_start(&f.run, f.rt, f.agent, &f.options, &error), MOON_EINVAL);
+    assert_non_null(strstr(error.text, "price"));
+    f.options.limits = NULL;
+    assert_int_equal(run(&f)->stop, MOON_STOP_DONE);
     end(&f);
 }
 
@@ -559,15 +594,59 @@ static void test_run_loop__output_is_checked_and_asked_again(void **state) {
     }
 }
 
-static void test_run_loop__provider_failure_is_its_own_stop(void **state) {
+static void test_run_loop__failures_of_a_model_tell_whose_they_are(void **state) {
     (void)state;
-    fixture f = {0};
-    const fake_answer answers[] = {{.status = MOON_ENET, .text = "connection refused"}};
-    begin(&f, "", answers, 1);
-    const moon_result *r = run(&f);
-    assert_int_equal(r->stop, MOON_STOP_PROVIDER);
-    assert_string_equal(r->error, "connection refused");
-    end(&f);
+    static const struct {
+        moon_status status;
+        int cause;
+        moon_stop stop;
+    } rows[] = {
+        {MOON_ENET, 0, MOON_STOP_PROVIDER},        {MOON_ENET, 200, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 0, MOON_STOP_PROVIDER},   {MOON_EPROVIDER, 400, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 429, MOON_STOP_PROVIDER}, {MOON_EPROVIDER, 503, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 401, MOON_STOP_CONFIG},   {MOON_EPROVIDER, 403, MOON_STOP_CONFIG},
+        {MOON_EPROVIDER, 404, MOON_STOP_CONFIG},   {MOON_EPROVIDER, 200, MOON_STOP_CONFIG},
+        {MOON_EPROVIDER, 302, MOON_STOP_CONFIG},   {MOON_ENOMEM, 0, MOON_STOP_FAILED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        const fake_answer answers[] = {{.status = rows[i].status, .cause = rows[i].cause, .text = "no answer"}};
+        begin(&f, "", answers, 1);
+        const moon_result *r = run(&f);
+        if (r->stop != rows[i].stop) fail_msg("row %zu: %s", i, moon_stop_text(r->stop));
+        assert_string_equal(r->error, "no answer");
+        end(&f);
+    }
+    assert_true(moon_stop_resumable(MOON_STOP_CONFIG));
+    assert_int_equal(moon_stop_exit_code(MOON_STOP_CONFIG), 2);
+}
+
+/* Whatever bytes a program gives, what it is asked is text. */
+static void test_run_loop__input_is_made_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *input;
+        size_t length;
+        const char *text;
+    } rows[] = {
+        {"caf\xe9", 0, "caf\xef\xbf\xbd"},
+        {"a\0b", 3, "a\xef\xbf\xbd\x62"},
+        {"\xff", 1, "\xef\xbf\xbd"},
+        {"whole", 3, "who"},
+        {NULL, 5, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        char log[64];
+        const fake_answer answers[] = {{.text = "end"}};
+        begin(&f, "", answers, 1);
+        f.options.input = rows[i].input;
+        f.options.input_length = rows[i].length;
+        run(&f);
+        snprintf(log, sizeof log, "user:%s|", rows[i].text);
+        assert_string_equal(f.model->log.p, log);
+        end(&f);
+    }
 }
 
 static void test_run_loop__agent_fields_are_checked(void **state) {
@@ -581,6 +660,12 @@ static void test_run_loop__agent_fields_are_checked(void **state) {
         {"{\"limits\":{\"steps\":-1}}", "from 0 up"},
         {"{\"limits\":{\"steps\":1.5}}", "whole"},
         {"{\"policy\":{\"x\":\"maybe\"}}", "allow"},
+        {"{\"policy\":{\"disk.writ\":\"deny\"}}", "\"disk.writ\"; did you mean \"disk.write\"?"},
+        {"{\"policy\":{\"ecko\":\"deny\"}}", "did you mean \"echo\"?"},
+        {"{\"policy\":{\"*\":\"ask\",\"nothing\":\"deny\"}}", "no tool or group \"nothing\""},
+        {"{\"policy\":{\"plan\":\"deny\"}}", "no tool or group \"plan\""},
+        {"{\"policy\":{\"dis\":\"deny\"}}", "no tool or group \"dis\""},
+        {"{\"policy\":{\"disk.\":\"deny\"}}", "no tool or group \"disk.\""},
         {"{\"plan\":1}", "true or false"},
         {"{\"temperature\":\"hot\"}", "number"},
         {"{\"parallel\":0}", "parallel"},
@@ -628,7 +713,9 @@ int main(void) {
         cmocka_unit_test(test_run_loop__content_wins_over_the_finish_reason),
         cmocka_unit_test(test_run_loop__cut_answers_are_no_answers),
         cmocka_unit_test(test_run_loop__limits_stop_before_the_request),
+        cmocka_unit_test(test_run_loop__cost_is_as_far_as_it_is_known),
         cmocka_unit_test(test_run_loop__unknown_cost_cannot_keep_a_limit),
+        cmocka_unit_test(test_run_loop__a_limit_that_cannot_be_kept_is_refused),
         cmocka_unit_test(test_run_loop__the_tighter_limit_holds),
         cmocka_unit_test(test_run_loop__deadline_ends_a_silent_model),
         cmocka_unit_test(test_run_loop__cancel_ends_the_model_and_the_tools),
@@ -639,7 +726,8 @@ int main(void) {
         cmocka_unit_test(test_run_loop__approval_is_asked_and_answered),
         cmocka_unit_test(test_run_loop__a_plan_comes_before_other_tools),
         cmocka_unit_test(test_run_loop__output_is_checked_and_asked_again),
-        cmocka_unit_test(test_run_loop__provider_failure_is_its_own_stop),
+        cmocka_unit_test(test_run_loop__failures_of_a_model_tell_whose_they_are),
+        cmocka_unit_test(test_run_loop__input_is_made_text),
         cmocka_unit_test(test_run_loop__agent_fields_are_checked),
         cmocka_unit_test(test_run_loop__two_runtimes_do_not_meet),
     };
