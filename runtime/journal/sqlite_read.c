@@ -145,7 +145,7 @@ moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from,
 
 moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
                               bool (*row)(void *ctx, const moon_run_info *info), void *ctx, moon_error *error) {
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_LIST);
+    sqlite3_stmt *s = moon__sql_get(store, query->run ? MOON__SQL_LIST_ONE : MOON__SQL_LIST);
     if (!s) return moon__sql_fail(store, "cannot be used", error);
     moon__sql_text(s, 1, query->run);
     moon__sql_text(s, 2, query->workspace);
