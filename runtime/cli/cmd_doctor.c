@@ -174,6 +174,18 @@ static void check_config(report *r, const char *workspace, const char *config, m
 
 /* ---- the machine ---- */
 
+static void check_journal(report *r, const moon_runtime *runtime) {
+    const char *place = moon_runtime_journal(runtime);
+    const char *off = getenv("MOONLET_JOURNAL");
+    if (place)
+        tell(r, "journal", OK, place, NULL);
+    else if (off && strcmp(off, "off") == 0)
+        tell(r, "journal", OK, "off (MOONLET_JOURNAL): runs are not kept, and cannot be resumed", NULL);
+    else
+        tell(r, "journal", WARN, "there is no folder to keep runs in: they cannot be resumed",
+             "set MOONLET_JOURNAL to a file in a directory you can write");
+}
+
 static void check_limits(report *r) {
     struct rlimit limit = {0, 0};
     char detail[DETAIL_MAX];
@@ -234,13 +246,14 @@ static int diagnose(const request *what) {
     snprintf(detail, sizeof detail, "%s", moon_version());
     tell(&r, "moonlet", OK, detail, NULL);
     moon_runtime_options o = {
-        .size = sizeof o, .workspace = what->workspace, .config = what->config, .model = what->model};
+        .size = sizeof o, .workspace = what->workspace, .config = what->config, .model = what->model, .journal = ""};
     bool made = moon_runtime_new(&runtime, &o, &error) == MOON_OK;
     check_config(&r, what->workspace, what->config, &error);
     if (made) {
         check_model(&r, runtime, what->model);
         check_network(&r, runtime);
         check_agents(&r, runtime);
+        check_journal(&r, runtime);
     } else if (error.code != MOON_OK) {
         snprintf(detail, sizeof detail, "%s%s%s", error.where, error.where[0] ? ": " : "", error.text);
         tell(&r, "workspace", MISSING, detail, "--cwd names the directory to work in");

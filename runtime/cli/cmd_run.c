@@ -116,7 +116,7 @@ static moon_status add_schema(moon__cli_session *s, const char *path, moon_runna
     moon__buf_init(&text, 1 << 20);
     moon_status status = read_file(&text, path, error);
     if (status == MOON_OK) {
-        status = moon__cli_shape(runnable, s->runtime, text.p, text.len, error);
+        status = moon__shape(runnable, s->runtime, text.p, text.len, error);
         if (status != MOON_OK && !error->where[0]) snprintf(error->where, sizeof error->where, "%s", path);
     } else {
         moon_runnable_unref(*runnable);
@@ -148,7 +148,6 @@ static moon_status start(moon__cli_session *s, const request *r, moon_error *err
     if (r->go_on) return go_on(s, r, error);
     moon_runnable *runnable = NULL;
     moon_status status = moon_script_load(&runnable, s->runtime, r->agent, error);
-    if (status == MOON_OK) s->result_is_json = r->schema_file || moon__agent_gives_json(runnable);
     if (status == MOON_OK && r->schema_file) status = add_schema(s, r->schema_file, &runnable, error);
     if (status == MOON_OK) {
         moon_run_options run = moon__cli_session_run_options(s);

@@ -6,6 +6,9 @@
 #include "cli.h"
 #include "term.h"
 
+#include "json.h"
+#include "run.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -184,9 +187,20 @@ int moon__cli_session_reject(moon__cli_session *s, const char *text) {
 
 /* ---- events ---- */
 
+static void answered(moon__cli_session *s, const moon_event *event) {
+    moon_json *body;
+    bool active = moon__cli_prompt_active(s->prompt);
+    if (moon__json_parse(&body, event->body, event->body_length, 0, NULL) != MOON_OK) return;
+    const char *call = moon_json_str(moon_json_get(body, "call"), NULL);
+    if (call) moon__cli_prompt_answered(s->prompt, call);
+    moon__json_free(body);
+    if (active && !moon__cli_prompt_active(s->prompt)) moon__cli_progress_share(s->progress, false);
+}
+
 static void on_event(void *ctx, moon_run *run, const moon_event *event) {
     moon__cli_session *s = ctx;
     moon__cli_output_event(&s->output, event);
+    if (event->type == MOON_EVENT_APPROVAL_GIVEN && s->prompt) answered(s, event);
     if (event->type != MOON_EVENT_APPROVAL_ASKED) {
         moon__cli_progress_event(s->progress, event);
         return;
@@ -291,7 +305,7 @@ static void explain(const moon__cli_session *s, const moon_result *result) {
     if (result->stop == MOON_STOP_APPROVAL) {
         const char *tool = s->asked[0] ? s->asked : "TOOL";
         const char *error = result->error ? result->error : "a call waits for approval";
-        if (moon_runtime_journal(s->runtime))
+        if (result->resumable)
             moon__cli_error(
                 "%s\nwaiting: run %s\nanswer with `moonlet approve %s` or `moonlet deny %s --why TEXT`, then "
                 "`moonlet resume %s`",
@@ -301,7 +315,7 @@ static void explain(const moon__cli_session *s, const moon_result *result) {
     } else if (s->tool_call && result->stop == MOON_STOP_FAILED) {
         moon__cli_error("%s", result->error ? result->error : "the tool failed");
     } else if (result->stop != MOON_STOP_DONE) {
-        bool again = moon_runtime_journal(s->runtime) && moon_stop_resumable(result->stop);
+        bool again = result->resumable;
         moon__cli_error("%s: %s%s%s", moon_stop_text(result->stop),
                         result->error ? result->error : "no reason was given",
                         again ? "\nit can go on: moonlet resume " : "", again ? id : "");
@@ -338,6 +352,7 @@ int moon__cli_session_drive(moon__cli_session *s) {
     s->prompt = NULL;
     if (status != MOON_OK) return moon__cli_session_fail(s, &error);
     const moon_result *result = moon_run_result(s->run);
+    s->result_is_json = s->result_is_json || moon__run_gives_json(s->run);
     if (s->hint) hint_at_models(s);
     moon__cli_progress_end(s->progress, result);
     if (s->output.broken) return MOON__EXIT_FAILED;

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIRST_NAP_US = 100, LONGEST_NAP_US = 5000 };
+enum { FIRST_NAP_US = 100, LONGEST_NAP_US = 500 };
 
 moon_status moon__lockfile_open(moon__lockfile *file, const char *path, moon_error *error) {
     file->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -26,15 +26,16 @@ void moon__lockfile_close(moon__lockfile *file) {
     file->fd = file->probe = -1;
 }
 
-static struct flock of(short type, int64_t byte) {
-    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+/* length 0: all that follow */
+static struct flock of(short type, int64_t byte, int64_t length) {
+    return (struct flock){.l_type = type, .l_whence = SEEK_SET, .l_start = byte, .l_len = length};
 }
 
 /* Naps instead of F_OFD_SETLKW: whoever holds the lock may have been stopped, and then we say so. */
 moon_status moon__lockfile_lock(const moon__lockfile *file, int64_t byte, int wait_ms) {
     int64_t left_us = (int64_t)wait_ms * 1000, nap_us = FIRST_NAP_US;
     for (;;) {
-        struct flock lock = of(F_WRLCK, byte);
+        struct flock lock = of(F_WRLCK, byte, 1);
         if (fcntl(file->fd, F_OFD_SETLK, &lock) == 0) return MOON_OK;
         if (errno == EINTR) continue;
         if (errno != EAGAIN && errno != EACCES) return MOON_EIO;
@@ -48,11 +49,26 @@ moon_status moon__lockfile_lock(const moon__lockfile *file, int64_t byte, int wa
 }
 
 void moon__lockfile_unlock(const moon__lockfile *file, int64_t byte) {
-    struct flock lock = of(F_UNLCK, byte);
+    struct flock lock = of(F_UNLCK, byte, 1);
+    (void)fcntl(file->fd, F_OFD_SETLK, &lock);
+}
+
+void moon__lockfile_unlock_from(const moon__lockfile *file, int64_t byte) {
+    struct flock lock = of(F_UNLCK, byte, 0);
     (void)fcntl(file->fd, F_OFD_SETLK, &lock);
 }
 
 bool moon__lockfile_locked(const moon__lockfile *file, int64_t byte) {
-    struct flock lock = of(F_WRLCK, byte);
+    struct flock lock = of(F_WRLCK, byte, 1);
     return fcntl(file->probe, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
+}
+
+void moon__lockfile_mark(const moon__lockfile *file, bool marked) {
+    ssize_t written = pwrite(file->fd, marked ? "1" : "0", 1, 0);
+    (void)written; /* the disk has failed before; there is nothing more to be done */
+}
+
+bool moon__lockfile_marked(const moon__lockfile *file) {
+    char mark = 0;
+    return pread(file->fd, &mark, 1, 0) == 1 && mark == '1';
 }

@@ -17,5 +17,9 @@ void moon__lockfile_close(moon__lockfile *file); /* gives up all its locks */
 /* MOON_EBUSY: somebody else has it, and still had it after wait_ms. */
 MOON_MUST_USE moon_status moon__lockfile_lock(const moon__lockfile *file, int64_t byte, int wait_ms);
 void moon__lockfile_unlock(const moon__lockfile *file, int64_t byte);
-bool moon__lockfile_locked(const moon__lockfile *file, int64_t byte); /* by anybody, us included */
+void moon__lockfile_unlock_from(const moon__lockfile *file, int64_t byte); /* this one, and all after it */
+bool moon__lockfile_locked(const moon__lockfile *file, int64_t byte);      /* by anybody, us included */
+/* A note for whoever opens the file, until the machine stops: it is never synced. */
+void moon__lockfile_mark(const moon__lockfile *file, bool marked);
+bool moon__lockfile_marked(const moon__lockfile *file);
 #endif

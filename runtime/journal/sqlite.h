@@ -7,7 +7,8 @@
 #include <sqlite3.h>
 
 #define MOON__SQL(X)                                                                                                   \
-    X(RUN_ID, "SELECT id FROM runs WHERE run = ?1")                                                                    \
+    X(RUN, "SELECT r.id, h.seq, r.base, r.base_at FROM runs r LEFT JOIN heads h ON h.run = r.id WHERE r.run = ?1")     \
+    X(RUN_LAST, "SELECT coalesce(max(id), 0) FROM runs")                                                               \
     X(RUN_CREATE, "INSERT INTO runs(run, name, script, workspace, input, stop, state, resumable, created_us, "         \
                   "updated_us, steps, tool_calls, tokens, usd, base, base_at) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, " \
                   "?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)")                                                            \
@@ -18,10 +19,11 @@
     X(RUN_BASE, "SELECT base, base_at FROM runs WHERE id = ?1")                                                        \
     X(RUN_NEEDED, "SELECT 1 FROM runs WHERE base = ?1")                                                                \
     X(RUN_DROP, "DELETE FROM runs WHERE id = ?1")                                                                      \
+    X(HEAD_ADD, "INSERT INTO heads(run, seq) VALUES(?1, ?2)")                                                          \
+    X(HEAD_MOVE, "UPDATE heads SET seq = ?3 WHERE run = ?1 AND seq = ?2")                                              \
+    X(HEAD_DROP, "DELETE FROM heads WHERE run = ?1")                                                                   \
     X(RECORD_ADD, "INSERT INTO records(run, seq, type, time_us, path, key, hash, body, blob) "                         \
                   "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                                        \
-    X(RECORD_LAST, "SELECT max(seq) FROM records WHERE run = ?1")                                                      \
-    X(RECORD_HASH, "SELECT hash FROM records WHERE run = ?1 AND seq = ?2")                                             \
     X(RECORD_DROP, "DELETE FROM records WHERE run = ?1")                                                               \
     X(BLOB_ADD, "INSERT INTO blobs(hash, bytes) VALUES(?1, ?2) ON CONFLICT DO NOTHING")                                \
     X(BLOB_USE, "INSERT INTO uses(run, hash) VALUES(?1, ?2) ON CONFLICT DO NOTHING")                                   \
@@ -44,7 +46,10 @@
     X(VERSION, "PRAGMA data_version")                                                                                  \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
     X(COMMIT, "COMMIT")                                                                                                \
-    X(ROLLBACK, "ROLLBACK")
+    X(ROLLBACK, "ROLLBACK")                                                                                            \
+    X(SAVE, "SAVEPOINT one")                                                                                           \
+    X(UNSAVE, "ROLLBACK TO one")                                                                                       \
+    X(RELEASE, "RELEASE one")
 
 typedef enum moon__sql {
 #define X(name, text) MOON__SQL_##name,
@@ -53,47 +58,59 @@ typedef enum moon__sql {
         MOON__SQL_COUNT
 } moon__sql;
 
-/* Runs that were written lately: their rows and last records, so that neither is looked up for each append. What others
- * write is found by the unique index. */
+/* Rows of runs that were written lately, so that they are not looked up for each append. One that is gone by now is
+ * found out: its number is nobody else's. */
 enum { MOON__SQLITE_KNOWN = 4096 };
 typedef struct moon__known {
     char run[24];
     int64_t id;
-    uint64_t head;
 } moon__known;
 
 struct moon_store {
-    sqlite3 *db; /* NULL: it was lost, and could not be opened again */
-    char *place;
+    sqlite3 *db;
+    char *place; /* without symbolic links */
     moon__lockfile locks;
     sqlite3_stmt *statements[MOON__SQL_COUNT];
     int wal_pages;      /* at the last commit */
+    bool torn;          /* the last commit failed, and may yet be found in the log */
     moon__known *known; /* MOON__SQLITE_KNOWN places, by hash; NULL: no memory for it */
+
+    int lock_wait_ms, checkpoint_pages; /* set on opening; tests set others */
 };
 
-/* The statement, reset and without bindings; NULL with *error. */
-sqlite3_stmt *moon__sql_get(moon_store *store, moon__sql which, moon_error *error);
+/* Of a run's row. */
+typedef struct moon__row {
+    int64_t id;
+    uint64_t head; /* seq of its last record */
+    int64_t base;  /* the row it was forked from; 0: none */
+    uint64_t base_at;
+} moon__row;
+
+/* The statement, reset and without bindings; NULL: moon__sql_fail tells why. */
+sqlite3_stmt *moon__sql_get(moon_store *store, moon__sql which);
 void moon__sql_text(sqlite3_stmt *statement, int at, const char *text); /* borrowed until it is reset; NULL is fine */
 /* Fills *error from the connection's last error; returns the status. what begins the text. */
 moon_status moon__sql_fail(moon_store *store, const char *what, moon_error *error);
-/* Steps a statement that gives no row, and resets it. */
+/* Steps a statement (NULL: fails) that gives no row, and resets it. */
 MOON_MUST_USE moon_status moon__sql_run(moon_store *store, sqlite3_stmt *statement, const char *what,
                                         moon_error *error);
+MOON_MUST_USE moon_status moon__sql_do(moon_store *store, moon__sql which, const char *what, moon_error *error);
 /* The row of a run; MOON_ENOTFOUND. */
-MOON_MUST_USE moon_status moon__sqlite_run(moon_store *store, const char *run, int64_t *id, moon_error *error);
+MOON_MUST_USE moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row, moon_error *error);
 
 /* The store's writes are made one at a time over all processes, under a lock that is ours. Checkpoints are made within
  * it too: SQLite before 3.51.3 can damage a database when a checkpoint resets the log while another connection
  * commits. */
 MOON_MUST_USE moon_status moon__sqlite_begin(moon_store *store, moon_error *error);
+/* A commit that has failed is rolled back; unless store->torn, nothing of it is kept. */
 MOON_MUST_USE moon_status moon__sqlite_commit(moon_store *store, moon_error *error);
 void moon__sqlite_rollback(moon_store *store);
-/* After a commit that failed with an input/output error the connection's picture of the database is not the disk's:
- * another one is opened. */
-MOON_MUST_USE moon_status moon__sqlite_reopen(moon_store *store, moon_error *error);
 
-enum { MOON__SQLITE_BODY_MAX = 200 << 20 }; /* bytes of a body */
+enum { MOON__SQLITE_BODY_MAX = 200 << 20 }; /* bytes of a body, blob or item */
 int64_t moon__sqlite_claim_byte(int64_t run_id);
+/* Gives up our claims on rows that are not there: made, and then taken back. Within a transaction, or before its lock
+ * is let go: another one will get these rows' numbers. */
+void moon__sqlite_unclaim(moon_store *store);
 
 moon_status moon__sqlite_append(moon_store *store, moon_append *appends, size_t n, moon_error *error);
 moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from, uint64_t to,

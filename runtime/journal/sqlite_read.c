@@ -18,15 +18,17 @@ static bool hash_at(sqlite3_stmt *s, int column, unsigned char hash[MOON_HASH_SI
     return true;
 }
 
-static moon_status damaged(const moon_store *store, const char *run, uint64_t seq, const char *what,
-                           moon_error *error) {
+static moon_status damaged(moon_store *store, const char *run, uint64_t seq, const char *what, moon_error *error) {
+    if (sqlite3_errcode(store->db) == SQLITE_NOMEM) /* a text that could not be had is no damage */
+        return moon__sql_fail(store, "cannot be read", error);
     return moon_error_set(error, MOON_ECORRUPT,
                           "journal %.200s is damaged: run %.40s, record %" PRIu64
                           " %s; `moonlet runs --check` tells more",
                           store->place, run, seq, what);
 }
 
-/* Where a walk over a run's records stands; the chain is checked on the way. */
+/* Where a walk over a run's records stands; the chain is checked on the way. A walk that does not begin at the run's
+ * first record begins with the one before, whose hash it takes as it is. */
 typedef struct walk {
     moon_store *store;
     const char *run;
@@ -46,7 +48,7 @@ static moon_status one_row(walk *w, sqlite3_stmt *s, moon_error *error) {
                           .key = text_at(s, 4)};
     unsigned char body_hash[MOON_HASH_SIZE];
     if (record.seq != w->next) return damaged(w->store, w->run, w->next, "is missing", error);
-    record.body = sqlite3_column_blob(s, 6);
+    record.body = sqlite3_column_bytes(s, 6) ? sqlite3_column_blob(s, 6) : "";
     record.body_length = (size_t)sqlite3_column_bytes(s, 6);
     if (sqlite3_column_type(s, 6) == SQLITE_NULL)
         return damaged(w->store, w->run, record.seq, "has lost its body", error);
@@ -56,9 +58,9 @@ static moon_status one_row(walk *w, sqlite3_stmt *s, moon_error *error) {
         (w->chained && !moon__record_sound(&record, w->before)))
         return damaged(w->store, w->run, record.seq, "does not fit its hash", error);
     memcpy(w->before, record.hash, MOON_HASH_SIZE);
-    w->chained = true;
     w->next++;
-    w->ended = w->row && !w->row(w->ctx, &record);
+    w->ended = w->chained && w->row && !w->row(w->ctx, &record);
+    w->chained = true;
     return MOON_OK;
 }
 
@@ -69,7 +71,7 @@ static moon_status own_rows(walk *w, int64_t id, uint64_t to, moon_error *error)
     static const char sql[] =
         "SELECT r.seq, r.type, r.time_us, r.path, r.key, r.hash, coalesce(r.body, b.bytes), r.blob FROM records r LEFT "
         "JOIN blobs b ON b.hash = r.blob WHERE r.run = ?1 AND r.seq BETWEEN ?2 AND ?3 ORDER BY r.seq";
-    if (!w->store->db || sqlite3_prepare_v2(w->store->db, sql, -1, &s, NULL) != SQLITE_OK)
+    if (sqlite3_prepare_v2(w->store->db, sql, -1, &s, NULL) != SQLITE_OK)
         return moon__sql_fail(w->store, "cannot be read", error);
     sqlite3_bind_int64(s, 1, id);
     sqlite3_bind_int64(s, 2, (int64_t)w->next);
@@ -82,45 +84,69 @@ static moon_status own_rows(walk *w, int64_t id, uint64_t to, moon_error *error)
     return status;
 }
 
-static void base_of(moon_store *store, int64_t id, int64_t *base, uint64_t *at) {
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RUN_BASE, NULL);
+static moon_status base_of(moon_store *store, int64_t id, int64_t *base, uint64_t *at, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RUN_BASE);
     *base = 0;
     *at = 0;
-    if (!s) return;
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
     sqlite3_bind_int64(s, 1, id);
-    if (sqlite3_step(s) == SQLITE_ROW) {
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW) {
         *base = sqlite3_column_int64(s, 0);
         *at = (uint64_t)sqlite3_column_int64(s, 1);
     }
+    moon_status status =
+        code == SQLITE_ROW || code == SQLITE_DONE ? MOON_OK : moon__sql_fail(store, "cannot be read", error);
     sqlite3_reset(s);
+    return status;
 }
 
 /* Those before a fork first. A fork of a fork of … is as deep as people fork. */
 static moon_status rows(walk *w, int64_t id, uint64_t to, int depth, moon_error *error) {
     int64_t base;
     uint64_t at;
-    base_of(w->store, id, &base, &at);
-    if (base && depth > 1000) return damaged(w->store, w->run, w->next, "is forked in a circle", error);
-    moon_status status = base && w->next <= at ? rows(w, base, at < to ? at : to, depth + 1, error) : MOON_OK;
+    moon_status status = base_of(w->store, id, &base, &at, error);
+    if (!status && base && depth > 1000) return damaged(w->store, w->run, w->next, "is forked in a circle", error);
+    if (!status && base && w->next <= at) status = rows(w, base, at < to ? at : to, depth + 1, error);
     if (!status && base && !w->ended && w->next <= at && w->next <= to)
         status = damaged(w->store, w->run, w->next, "is missing before the fork", error);
     return status || w->ended || w->next > to ? status : own_rows(w, id, to, error);
 }
 
+static moon_status walk_to(walk *w, const moon__row *row, uint64_t to, moon_error *error) {
+    uint64_t last = to && to < row->head ? to : row->head;
+    if (to && w->next > to) return MOON_OK;
+    if (w->next == 1)
+        w->chained = true;
+    else
+        w->next--;
+    uint64_t first = w->next;
+    moon_status status = rows(w, row->id, to ? to : INT64_MAX, 0, error);
+    if (!status && !w->ended && w->next <= last) status = damaged(w->store, w->run, w->next, "is missing", error);
+    if (!status && w->next > first && w->next > row->head + 1)
+        status = damaged(w->store, w->run, row->head, "is not the last", error);
+    return status;
+}
+
 moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from, uint64_t to,
                               bool (*row)(void *ctx, const moon_record *record), void *ctx, moon_error *error) {
-    int64_t id;
-    moon_status status = moon__sqlite_run(store, run, &id, error);
-    if (status) return status;
     walk w = {.store = store, .run = run, .next = from ? from : 1, .row = row, .ctx = ctx};
-    w.chained = w.next == 1;
-    return rows(&w, id, to ? to : INT64_MAX, 0, error);
+    moon__row found;
+    sqlite3_stmt *moment = NULL; /* while it stands on its row, all that is read is of one moment */
+    if (sqlite3_prepare_v2(store->db, "SELECT 1 FROM runs", -1, &moment, NULL) != SQLITE_OK)
+        return moon__sql_fail(store, "cannot be read", error);
+    int code = sqlite3_step(moment);
+    moon_status status = code == SQLITE_ROW || code == SQLITE_DONE ? moon__sqlite_run(store, run, &found, error)
+                                                                   : moon__sql_fail(store, "cannot be read", error);
+    if (!status) status = walk_to(&w, &found, to, error);
+    sqlite3_finalize(moment);
+    return status;
 }
 
 moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
                               bool (*row)(void *ctx, const moon_run_info *info), void *ctx, moon_error *error) {
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_LIST, error);
-    if (!s) return MOON_EIO;
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_LIST);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
     moon__sql_text(s, 1, query->run);
     moon__sql_text(s, 2, query->workspace);
     sqlite3_bind_int(s, 3, query->state);
@@ -156,11 +182,11 @@ moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
 moon_status moon__sqlite_inbox(moon_store *store, const char *run,
                                bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
                                moon_error *error) {
-    int64_t id;
-    moon_status status = moon__sqlite_run(store, run, &id, error);
-    sqlite3_stmt *s = status ? NULL : moon__sql_get(store, MOON__SQL_INBOX_READ, error);
-    if (!s) return status ? status : MOON_EIO;
-    sqlite3_bind_int64(s, 1, id);
+    moon__row row_of;
+    moon_status status = moon__sqlite_run(store, run, &row_of, error);
+    sqlite3_stmt *s = status ? NULL : moon__sql_get(store, MOON__SQL_INBOX_READ);
+    if (!s) return status ? status : moon__sql_fail(store, "cannot be used", error);
+    sqlite3_bind_int64(s, 1, row_of.id);
     int code;
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
         int64_t item = sqlite3_column_int64(s, 0);
@@ -175,8 +201,8 @@ moon_status moon__sqlite_inbox(moon_store *store, const char *run,
 moon_status moon__sqlite_due(moon_store *store, int64_t now_us, size_t limit,
                              bool (*row)(void *ctx, const char *run, const char *key, int64_t due_us), void *ctx,
                              moon_error *error) {
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_TIMER_DUE, error);
-    if (!s) return MOON_EIO;
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_TIMER_DUE);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
     sqlite3_bind_int64(s, 1, now_us);
     sqlite3_bind_int64(s, 2, limit ? (int64_t)limit : -1);
     int code;
@@ -191,8 +217,8 @@ moon_status moon__sqlite_due(moon_store *store, int64_t now_us, size_t limit,
 moon_status moon__sqlite_blob(moon_store *store, const unsigned char *hash,
                               bool (*bytes)(void *ctx, const void *bytes, size_t length), void *ctx,
                               moon_error *error) {
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_BLOB_GET, error);
-    if (!s) return MOON_EIO;
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_BLOB_GET);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
     sqlite3_bind_blob(s, 1, hash, MOON_HASH_SIZE, SQLITE_STATIC);
     int code = sqlite3_step(s);
     moon_status status = MOON_OK;
@@ -216,35 +242,77 @@ moon_status moon__sqlite_blob(moon_store *store, const unsigned char *hash,
 
 /* ---- checking all ---- */
 
-static moon_status check_file(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text), void *ctx,
-                              moon_error *error) {
+/* What holds between tables, each a question that gives a row (the run it is about, if there is one) for each fault. */
+static const struct {
+    const char *sql, *text;
+} questions[] = {
+    {"SELECT DISTINCT '' FROM records WHERE run NOT IN (SELECT id FROM runs)", "there are records of no run"},
+    {"SELECT DISTINCT '' FROM uses WHERE run NOT IN (SELECT id FROM runs)", "bytes are kept for no run"},
+    {"SELECT DISTINCT '' FROM inbox WHERE run NOT IN (SELECT id FROM runs)", "something was posted to no run"},
+    {"SELECT DISTINCT '' FROM timers WHERE run NOT IN (SELECT id FROM runs)", "there is a timer of no run"},
+    {"SELECT r.run FROM runs r JOIN records c ON c.run = r.id WHERE c.seq <= r.base_at GROUP BY r.id",
+     "there are records where the run has none"},
+    {"SELECT DISTINCT r.run FROM uses u JOIN runs r ON r.id = u.run WHERE u.hash NOT IN (SELECT hash FROM blobs)",
+     "bytes that it needs are missing"},
+};
+
+typedef struct inspection {
+    moon_store *store;
+    void (*fault)(void *ctx, const char *run, const char *text);
+    void *ctx;
+    moon_error *error;
+    moon_status status;
+} inspection;
+
+static void found(inspection *in, const char *run, const char *text) {
+    in->fault(in->ctx, run, text);
+    in->status = moon_error_set(in->error, MOON_ECORRUPT, "journal %.200s is damaged", in->store->place);
+}
+
+/* Calls row for each row of the statement. What cannot be read is a fault too. */
+static void inspect(inspection *in, const char *sql, void (*row)(inspection *in, sqlite3_stmt *s, const char *text),
+                    const char *text) {
     sqlite3_stmt *s = NULL;
-    moon_status status = MOON_OK;
-    if (!store->db || sqlite3_prepare_v2(store->db, "PRAGMA integrity_check", -1, &s, NULL) != SQLITE_OK)
-        return moon__sql_fail(store, "cannot be checked", error);
-    int code;
-    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
-        if (!strcmp(text_at(s, 0), "ok")) continue;
-        fault(ctx, "", text_at(s, 0));
-        status = moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged", store->place);
+    int code = sqlite3_prepare_v2(in->store->db, sql, -1, &s, NULL);
+    while (code == SQLITE_OK || code == SQLITE_ROW)
+        if ((code = sqlite3_step(s)) == SQLITE_ROW) row(in, s, text);
+    if (code != SQLITE_DONE) {
+        moon_error failed = {0};
+        in->status = moon__sql_fail(in->store, "cannot be checked", &failed);
+        in->fault(in->ctx, "", failed.text);
+        if (in->error) *in->error = failed;
     }
-    if (code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be checked", error);
     sqlite3_finalize(s);
-    return status;
+}
+
+static void on_integrity(inspection *in, sqlite3_stmt *s, const char *text) {
+    (void)text;
+    if (strcmp(text_at(s, 0), "ok") != 0) found(in, "", text_at(s, 0));
+}
+
+static void on_run(inspection *in, sqlite3_stmt *s, const char *text) {
+    moon_error failed = {0};
+    (void)text;
+    if (moon__sqlite_read(in->store, text_at(s, 0), 1, 0, NULL, NULL, &failed)) found(in, text_at(s, 0), failed.text);
+}
+
+static void on_blob(inspection *in, sqlite3_stmt *s, const char *text) {
+    unsigned char hash[MOON_HASH_SIZE], real[MOON_HASH_SIZE];
+    moon__sha256(real, &(moon__bytes){sqlite3_column_blob(s, 1), (size_t)sqlite3_column_bytes(s, 1)}, 1);
+    if (!hash_at(s, 0, hash) || memcmp(hash, real, MOON_HASH_SIZE) != 0) found(in, "", text);
+}
+
+static void on_answer(inspection *in, sqlite3_stmt *s, const char *text) {
+    found(in, text_at(s, 0), text);
 }
 
 moon_status moon__sqlite_check(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text),
                                void *ctx, moon_error *error) {
-    moon_status status = check_file(store, fault, ctx, error);
-    sqlite3_stmt *s = NULL;
-    if (!store->db || sqlite3_prepare_v2(store->db, "SELECT run FROM runs ORDER BY id", -1, &s, NULL) != SQLITE_OK)
-        return status ? status : moon__sql_fail(store, "cannot be checked", error);
-    while (sqlite3_step(s) == SQLITE_ROW) {
-        moon_error found = {0};
-        if (!moon__sqlite_read(store, text_at(s, 0), 1, 0, NULL, NULL, &found)) continue;
-        fault(ctx, text_at(s, 0), found.text);
-        status = moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged", store->place);
-    }
-    sqlite3_finalize(s);
-    return status;
+    inspection in = {.store = store, .fault = fault, .ctx = ctx, .error = error};
+    inspect(&in, "PRAGMA integrity_check", on_integrity, NULL);
+    inspect(&in, "SELECT run FROM runs ORDER BY id", on_run, NULL);
+    inspect(&in, "SELECT hash, bytes FROM blobs", on_blob, "bytes do not fit their hash");
+    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+        inspect(&in, questions[i].sql, on_answer, questions[i].text);
+    return in.status;
 }

@@ -27,8 +27,8 @@ typedef struct script_model {
 typedef struct chat {
     moon__chat base; /* first */
     const moon__chat_settings *settings;
-    int request; /* registry reference */
-    lua_Integer messages, steps;
+    int request;                    /* registry reference */
+    lua_Integer messages, answered; /* answered: the answers among them, also those of a run that is resumed */
     moon__ask ask;
     bool asking;
     bool *gone; /* set when the chat is closed from within one of its callbacks */
@@ -186,6 +186,7 @@ static int append(lua_State *L) {
 
 static moon_status chat_append(moon__chat *base, const moon_message *message, moon_error *error) {
     chat *c = (chat *)base;
+    c->answered += message->role == MOON_ASSISTANT;
     return moon__guard_call(&model_of(c)->script->guard, append, &(appending){c, message}, error);
 }
 
@@ -202,15 +203,15 @@ static void prepare(lua_State *L, moon__task *task, void *arg) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, model->answers);
     if (model->count == 0) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, c->request);
-        lua_pushinteger(L, c->steps);
+        lua_pushinteger(L, c->answered + 1);
         lua_setfield(L, -2, "step");
         return;
     }
-    if ((size_t)c->steps > model->count)
+    if ((size_t)c->answered >= model->count)
         luaL_error(L, "the scripted model has %d answers, and this is request %d of the conversation",
-                   (int)model->count, (int)c->steps);
+                   (int)model->count, (int)c->answered + 1);
     lua_pushcfunction(L, give);
-    lua_rawgeti(L, -2, c->steps);
+    lua_rawgeti(L, -2, c->answered + 1);
     lua_remove(L, -3);
 }
 
@@ -262,7 +263,6 @@ static moon_status chat_ask(moon__chat *base, const moon__ask *ask, moon_error *
     script_model *model = model_of(c);
     moon__task_spec spec = {.ops = &ops, .owner = c, .script = model->script, .prepare = prepare, .arg = c};
     c->ask = *ask;
-    c->steps++;
     moon_status status = moon__task_new(&c->task, &spec, error);
     if (status != MOON_OK) {
         c->task = NULL;

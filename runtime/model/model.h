@@ -106,7 +106,9 @@ MOON_MUST_USE moon_status moon__models_configure(moon__models *models, const moo
  * for. */
 MOON_MUST_USE moon_status moon__models_get(moon__models *models, const char *spec, moon__model **out,
                                            moon_error *error);
-void moon__models_set_default(moon__models *models, const char *spec, const char *source); /* copied */
+/* Both are copied. MOON_ENOMEM: it is as before. */
+MOON_MUST_USE moon_status moon__models_set_default(moon__models *models, const char *spec, const char *source,
+                                                   moon_error *error);
 /* The names of profiles, sorted, NULL-terminated. */
 const char *const *moon__models_names(const moon__models *models);
 moon__http *moon__models_http(moon__models *models);

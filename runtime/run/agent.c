@@ -315,6 +315,7 @@ moon_status moon__agent_new(moon_runnable **out, moon_runtime *runtime, const mo
     moon__agent *agent = calloc(1, sizeof *agent);
     if (!agent) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
     status = moon__runnable_init(&agent->base, &moon__agent_ops, runtime, name && *name ? name : "agent");
+    if (status) moon_error_set(error, status, "no memory for an agent");
     if (!status) status = copy_spec(agent, spec, error);
     if (!status) status = read_spec(agent, extra, error);
     if (status) {

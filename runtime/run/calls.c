@@ -71,12 +71,20 @@ static void free_slots(moon__calls *calls) {
     calls->n = calls->next = 0;
 }
 
+/* The text is the model's and the journal's, so that the run finds the same when it is resumed. */
 static void over(slot *s, const char *text, size_t n, bool ok) {
-    s->state = OVER;
-    s->ok = ok;
+    char *copy = moon__strndup(text, n);
     free(s->text);
-    s->text = moon__strndup(text, n);
-    s->length = s->text ? n : 0;
+    s->state = OVER;
+    s->ok = ok && copy;
+    s->text = copy;
+    s->length = copy ? n : 0;
+}
+
+static const char *text_of(const slot *s, size_t *n) {
+    static const char none[] = "no memory for the result";
+    *n = s->text ? s->length : sizeof none - 1;
+    return s->text ? s->text : none;
 }
 
 static moon__jw begin_event(moon__buf *body, const slot *s) {
@@ -107,8 +115,10 @@ static void tell(slot *s, moon_event_type type) {
     if (!moon__run_tells(run, type, s->key)) return;
     moon__jw w = begin_event(&body, s);
     if (type == MOON_EVENT_TOOL_RESULT) {
+        size_t n;
+        const char *text = text_of(s, &n);
         moon__jw_bool(&w, "ok", s->ok);
-        moon__jw_str(&w, "text", s->text ? s->text : "", s->length);
+        moon__jw_str(&w, "text", text, n);
         if (s->is_json) moon__jw_bool(&w, "json", true);
         if (s->denied) moon__jw_bool(&w, "denied", true);
         if (s->cancelled) moon__jw_bool(&w, "cancelled", true);
@@ -170,37 +180,34 @@ static void check(slot *s) {
     moon__buf why;
     moon__buf_init(&why, 64 << 10);
     s->entry = look_up(calls, s->name);
-    if (!s->entry)
-        explain_unknown(calls, s->name, &why);
-    else if (moon__tool_check(s->entry, s->args, s->args_length, &s->json, &why) && !why.len)
-        moon__buf_str(&why, "no memory to check the arguments");
+    bool fits = s->entry && !moon__tool_check(s->entry, s->args, s->args_length, &s->json, &why);
+    if (!s->entry) explain_unknown(calls, s->name, &why);
     s->signature = sign(s);
-    if (why.len) {
-        over(s, why.p, why.len, false);
-        calls->malformed++;
-    } else if (!why.status)
-        calls->malformed = 0;
+    if (!fits) over(s, why.p, why.len, false);
+    calls->malformed = fits ? 0 : calls->malformed + 1;
     moon__buf_fini(&why);
 }
 
 /* Keeps count of equal calls with equal results, and tells the model at the third. */
 static void compare(slot *s) {
     moon__calls *calls = s->set;
-    uint64_t result = moon_hash(s->text, s->length);
+    size_t n;
+    const char *was = text_of(s, &n);
+    uint64_t result = moon_hash(was, n);
     bool same = calls->same && s->signature == calls->last_signature && result == calls->last_result;
     calls->same = same ? calls->same + 1 : 1;
     calls->last_signature = s->signature;
     calls->last_result = result;
     if (calls->same != SAME_MAX || s->recorded) return; /* a recorded text says so already */
     moon__buf text;
-    moon__buf_init(&text, s->length + 400);
-    moon__buf_add(&text, s->text, s->length);
+    moon__buf_init(&text, n + 400);
+    moon__buf_add(&text, was, n);
     moon__buf_printf(
         &text,
         "\n[this is the third time in a row that %s was called with these arguments and gave this result; do "
         "something else: the same call once more ends the run]",
         s->name);
-    over(s, text.p, text.len, s->ok);
+    if (!text.status) over(s, text.p, text.len, s->ok);
     moon__buf_fini(&text);
 }
 
@@ -228,7 +235,6 @@ static void on_call_done(void *ctx, const moon__call_result *result) {
     s->is_json = result->json;
     s->cancelled = calls->o.run->stopping;
     over(s, result->text, result->length, result->ok);
-    if (!s->text) s->ok = false;
     settle(s);
     ran(calls);
     pump(calls);
@@ -269,18 +275,22 @@ static void execute(slot *s) {
     }
 }
 
+static void drop(slot *s) {
+    static const char text[] = "the call was not begun: the run was stopped";
+    ran(s->set);
+    s->cancelled = true;
+    over(s, text, sizeof text - 1, false);
+    settle(s);
+}
+
 /* The intent is on the disk: from now on the call may have its effect. */
 static void on_durable(void *ctx, moon_status status) {
     slot *s = ctx;
     moon__calls *calls = s->set;
-    if (!status && !calls->o.run->stopping) {
+    if (!status && !calls->o.run->stopping)
         execute(s);
-    } else {
-        ran(calls);
-        s->cancelled = true;
-        over(s, "the call was not begun: the run was stopped", 43, false);
-        settle(s);
-    }
+    else
+        drop(s);
     pump(calls);
 }
 
@@ -288,13 +298,16 @@ static void on_durable(void *ctx, moon_status status) {
 static void launch(slot *s) {
     moon__calls *calls = s->set;
     bool reads = (s->entry->tool->effects & MOON_READ_ONLY) != 0;
-    tell(s, MOON_EVENT_TOOL_INTENT);
     calls->running++;
     moon__run_busy(calls->o.run, 1);
     calls->alone = !reads;
     s->state = INTENDED;
     s->durable = (moon__durable){.fn = on_durable, .ctx = s};
-    if (reads || moon__journal_wait(&calls->o.run->tree->journal, &s->durable)) execute(s);
+    tell(s, MOON_EVENT_TOOL_INTENT);
+    if (calls->o.run->stopping)
+        drop(s);
+    else if (reads || moon__journal_wait(&calls->o.run->tree->journal, &s->durable))
+        execute(s);
 }
 
 static void deny(slot *s, const char *why) {
@@ -625,9 +638,11 @@ size_t moon__calls_count(const moon__calls *calls) {
 
 moon__outcome moon__calls_outcome(const moon__calls *calls, size_t index) {
     const slot *s = &calls->slots[index];
+    size_t n;
+    const char *text = text_of(s, &n);
     return (moon__outcome){.id = s->model_id,
-                           .text = s->text ? s->text : "no memory for the result",
-                           .length = s->text ? s->length : 24,
+                           .text = text,
+                           .length = n,
                            .ok = s->ok,
                            .ran = s->ran,
                            .json = s->is_json,

@@ -20,6 +20,8 @@ MOON_MUST_USE moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop,
 MOON_MUST_USE moon_status moon__keeper_ready(moon__keeper *keeper, moon_error *error);
 /* All journals must be settled. NULL is fine. */
 void moon__keeper_free(moon__keeper *keeper);
+/* The journal is about to go: nothing more of it is written. None of it may be on its way. */
+void moon__keeper_forget(moon__keeper *keeper, moon__journal *journal);
 void moon__keeper_keep(moon__keeper *keeper, moon__journal *journal, void (*on_lost)(void *ctx, moon_status status));
 
 /* Calls work on the store's thread, after all that was given to it before, and waits for it: some milliseconds. For

@@ -44,9 +44,16 @@ static void on_lost(void *ctx, moon_status status) {
     moon__run_stop(root, MOON_STOP_JOURNAL, *why ? why : moon_status_text(status));
 }
 
+/* Of what is wrapped, however often. */
+static const moon__origin *origin_of(const moon_run *root) {
+    const moon_runnable *r = root->runnable;
+    while (r->inner) r = r->inner;
+    return &r->origin;
+}
+
 static void tell(moon_run *root, moon_side_kind kind, moon_run_state state, const char *stop) {
     moon__tree *tree = root->tree;
-    const moon__origin *origin = &root->runnable->origin;
+    const moon__origin *origin = origin_of(root);
     const moon_usage *u = &root->usage;
     moon_run_info info = {.run = tree->journal.id,
                           .name = root->runnable->name,
@@ -73,7 +80,7 @@ void moon__kept_created(moon_run *root) {
     moon__keeper_keep(root->runtime->keeper, &tree->journal, on_lost);
     moon__keeper_users(root->runtime->keeper, 1);
     tell(root, tree->replay ? MOON_SIDE_UPDATE : MOON_SIDE_CREATE, MOON_RUN_RUNNING, "");
-    const moon__origin *origin = &root->runnable->origin;
+    const moon__origin *origin = origin_of(root);
     for (size_t i = 0; !tree->replay && i < origin->n_sources; i++) {
         const moon__source *source = &origin->sources[i];
         moon__journal_side(&tree->journal, &(moon_side){.kind = MOON_SIDE_BLOB,
@@ -92,6 +99,7 @@ void moon__kept_finished(moon_run *root) {
 
 void moon__kept_release(moon_run *root) {
     moon__keeper_users(root->runtime->keeper, -1);
+    moon__keeper_forget(root->runtime->keeper, &root->tree->journal); /* a journal that is lost may still be listed */
     moon__keeper_release(root->runtime->keeper, root->tree->journal.id);
 }
 
@@ -106,7 +114,7 @@ static void write_limits(moon__jw *w, const moon_limits *l) {
 }
 
 void moon__kept_write(moon__jw *w, const moon_run *root) {
-    const moon__origin *origin = &root->runnable->origin;
+    const moon__origin *origin = origin_of(root);
     char hash[MOON__HASH_TEXT];
     if (!root->tree->kept) return;
     if (origin->script) moon__jw_str(w, "script", origin->script, SIZE_MAX);
@@ -121,6 +129,7 @@ void moon__kept_write(moon__jw *w, const moon_run *root) {
     }
     moon__jw_end(w);
     if (root->model) moon__jw_str(w, "model", root->model, SIZE_MAX);
+    if (root->runnable->output_schema) moon__jw_str(w, "output_schema", root->runnable->output_schema, SIZE_MAX);
     write_limits(w, &root->given);
     moon__jw_int(w, "seed", (int64_t)root->tree->seed);
 }

@@ -260,8 +260,8 @@ static void step(void *ctx) {
                          .ctx = r};
         r->step_started_us = moon__loop_now(run->runtime->loop);
         tell_step(r);
-        r->asking = true;
-        if (r->chat->model->ops->ask(r->chat, &ask, &error)) {
+        r->asking = !run->stopping; /* else cancel() has arranged the end */
+        if (r->asking && r->chat->model->ops->ask(r->chat, &ask, &error)) {
             r->asking = false;
             fail(r, &error);
         }
@@ -406,6 +406,7 @@ static void on_answer(void *ctx, moon_status status, const moon__answer *answer,
     }
     if (!r->shared) moon__limits_use(r->run, &answer->usage);
     tell_answer(r, answer);
+    if (r->run->stopping) return; /* cancel() has arranged the end */
     const char *cut = cut_short(answer);
     if (answer->usage.usd < 0 && moon__limits_usd(r->run))
         finish(r, MOON_STOP_USD, answer->text, answer->text_length,

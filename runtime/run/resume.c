@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "runtime.h"
+#include "shape.h"
 #include "text.h"
 
 typedef enum purpose { RESUME, FORK, REPLAY } purpose;
@@ -265,6 +266,9 @@ static moon_status begin(moon_run **out, moon_runtime *rt, visit *v, int rehears
     moon_status status = first ? moon__json_parse(&created, first->body, first->body_length, 0, error)
                                : moon_error_set(error, MOON_ECORRUPT, "the journal has no beginning");
     if (!status) status = make_runnable(rt, created, options->recorded_script, &runnable, error);
+    size_t n = 0;
+    const char *schema = moon_json_str(moon_json_get(created, "output_schema"), &n);
+    if (!status && schema) status = moon__shape(&runnable, rt, schema, n, error);
     moon_run *run = NULL;
     if (!status) {
         size_t length = 0;

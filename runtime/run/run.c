@@ -52,11 +52,9 @@ bool moon__run_tells(moon_run *run, moon_event_type type, const char *key) {
 
 void moon__run_event(moon_run *run, moon_event_type type, const char *key, const moon__buf *body) {
     if (recorded(run, type, key)) return;
-    if (body && body->status) {
-        /* A record without its details would be taken for another one when the run is resumed. */
-        if (run->tree->kept) moon__run_stop(run->tree->root, MOON_STOP_FAILED, "no memory for an event");
-        body = NULL;
-    }
+    if (run->tree->kept && body && body->status) /* it loses the journal */
+        moon__run_stop(run->tree->root, MOON_STOP_JOURNAL,
+                       body->status == MOON_ELIMIT ? "an event is too large to be kept" : "no memory for an event");
     moon__journal_append(&run->tree->journal, type, run->path, key, body);
 }
 
@@ -184,6 +182,18 @@ moon_run *moon_run_ref(moon_run *run) {
     return run;
 }
 
+/* What a result says when there is no memory for more. */
+static const char no_text[] = "", no_memory[] = "out of memory";
+
+static const char *copy_or(const char *text, size_t n, const char *instead) {
+    const char *copy = moon__strndup(text, n);
+    return copy ? copy : instead;
+}
+
+static void free_copy(const char *text) {
+    if (text != no_text && text != no_memory) free((char *)text);
+}
+
 void moon_run_unref(moon_run *run) {
     if (!run || --run->refs) return;
     moon_run *parent = run->parent;
@@ -192,8 +202,8 @@ void moon_run_unref(moon_run *run) {
     free(run->input);
     free(run->model);
     free(run->stop_text);
-    free((char *)run->result.text);
-    free((char *)run->result.error);
+    free_copy(run->result.text);
+    free_copy(run->result.error);
     if (!parent) free_tree(run->tree);
     free(run);
     moon_run_unref(parent);
@@ -214,10 +224,12 @@ static void on_told(void *ctx, moon_status status) {
     moon_run *run = ctx;
     if (status && run->result.stop != MOON_STOP_JOURNAL) {
         const char *why = moon__keeper_error(run->runtime->keeper);
-        free((char *)run->result.error);
-        run->result.error = moon__strdup(*why ? why : moon_status_text(status));
+        if (!*why) why = moon_status_text(status);
+        free_copy(run->result.error);
+        run->result.error = copy_or(why, strlen(why), no_memory);
         run->result.stop = MOON_STOP_JOURNAL;
     }
+    run->result.resumable = moon_stop_resumable(run->result.stop) && run->tree->journal.durable > 0;
     moon__kept_release(run);
     over(run);
 }
@@ -280,12 +292,13 @@ void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t le
     }
     if (stop != MOON_STOP_DONE && !error) error = moon_stop_text(stop);
     run->result.stop = stop;
-    run->result.text = moon__strndup(text ? text : "", text ? length : 0);
-    run->result.text_length = run->result.text ? text ? length : 0 : 0;
-    run->result.error = stop == MOON_STOP_DONE ? NULL : moon__strdup(error);
-    if (!run->result.text) { /* the answer is lost for want of memory: that is a failure, not an empty answer */
+    if (!text) text = "", length = 0;
+    run->result.text = copy_or(text, length, no_text);
+    run->result.text_length = run->result.text == no_text ? 0 : length;
+    run->result.error = stop == MOON_STOP_DONE ? NULL : copy_or(error, strlen(error), no_memory);
+    if (run->result.text == no_text && stop == MOON_STOP_DONE) { /* an answer that is lost is no empty answer */
         run->result.stop = MOON_STOP_FAILED;
-        run->result.text = moon__strdup("");
+        run->result.error = no_memory;
     }
     stop_children(run, stop == MOON_STOP_DONE ? MOON_STOP_INTERRUPTED : stop);
     if (!run->children) complete(run);
@@ -527,6 +540,10 @@ const char *moon__run_input(const moon_run *run, size_t *length) {
 
 moon_runtime *moon__run_runtime(const moon_run *run) {
     return run->runtime;
+}
+
+bool moon__run_gives_json(const moon_run *run) {
+    return run->runnable->output_schema || moon__agent_gives_json(run->runnable);
 }
 
 void *moon__run_state(const moon_run *run) {

@@ -43,6 +43,8 @@ struct moon_runnable {
     char *name;
     unsigned refs;
     moon__origin origin;
+    moon_runnable *inner;      /* of one that wraps another: that one, borrowed */
+    const char *output_schema; /* and what its answer has to fit, borrowed */
 };
 /* Sets up the base part: one reference, the name copied. */
 MOON_MUST_USE moon_status moon__runnable_init(moon_runnable *runnable, const moon__runnable_ops *ops,
@@ -64,6 +66,9 @@ MOON_MUST_USE moon_status moon__agent_new(moon_runnable **out, moon_runtime *run
 bool moon__agent_gives_json(const moon_runnable *runnable);
 
 /* ---- a run, from the inside of a runnable ---- */
+
+/* Does its result text hold JSON? */
+bool moon__run_gives_json(const moon_run *run);
 
 const char *moon__run_input(const moon_run *run, size_t *length);
 moon_runtime *moon__run_runtime(const moon_run *run);

@@ -47,13 +47,13 @@ moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_optio
     if (!status) status = moon__pool_new(&rt->pool, rt->loop, options->workers ? options->workers : WORKERS, error);
     if (!status) status = moon__tools_new(&rt->tools, error);
     if (!status) status = moon__models_new(&rt->models, rt->loop, &rt->random, error);
+    if (!status && options->model) status = moon__models_set_default(rt->models, options->model, "--model", error);
     if (!status && options->journal && *options->journal)
         status = moon__runtime_set_journal(rt, options->store, options->journal, error);
     if (status) {
         moon_runtime_free(rt);
         return status;
     }
-    if (options->model) moon__models_set_default(rt->models, options->model, "--model");
     *out = rt;
     return MOON_OK;
 }

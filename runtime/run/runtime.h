@@ -101,7 +101,7 @@ struct moon_run {
 void moon__run_stop(moon_run *run, moon_stop why, const char *text);
 /* Events of this run. key tells the event from others of its type in this run, and is the same when the run is resumed.
  * tells: make the body, then give it to event (body may be NULL); false: nobody wants it, or it is in the journal
- * already, and this was all. */
+ * already, and this was all. Either may stop the run: a reader cancels it, or memory is out. */
 bool moon__run_tells(moon_run *run, moon_event_type type, const char *key);
 void moon__run_event(moon_run *run, moon_event_type type, const char *key, const moon__buf *body);
 /* What the journal holds of this kind; NULL: nothing, the run does it now. use: it is taken instead. */

@@ -70,6 +70,18 @@ static void free_call(moon_call *call) {
     free(call);
 }
 
+static void fail_text(moon_call *call, const char *format, ...) MOON_PRINTF(2, 3);
+static void fail_text(moon_call *call, const char *format, ...) {
+    va_list args;
+    moon__buf_fini(&call->out);
+    moon__buf_init(&call->out, FAIL_CEILING);
+    va_start(args, format);
+    moon__buf_vprintf(&call->out, format, args);
+    va_end(args);
+    call->failed = true;
+    call->is_json = false;
+}
+
 /* Keeps the whole in the scratch and leaves the model a head and a tail, cut between lines where there are any. */
 static void cut(moon_call *call, size_t max) {
     const char *whole = call->out.p;
@@ -95,19 +107,8 @@ static void cut(moon_call *call, size_t max) {
     moon__buf_add(&cut, whole + from, n - from);
     moon__buf_fini(&call->out);
     call->out = cut;
+    if (cut.status) fail_text(call, "no memory for the result of %s", call->o.entry->tool->name);
     call->result.truncated = true;
-    call->is_json = false;
-}
-
-static void fail_text(moon_call *call, const char *format, ...) MOON_PRINTF(2, 3);
-static void fail_text(moon_call *call, const char *format, ...) {
-    va_list args;
-    moon__buf_fini(&call->out);
-    moon__buf_init(&call->out, FAIL_CEILING);
-    va_start(args, format);
-    moon__buf_vprintf(&call->out, format, args);
-    va_end(args);
-    call->failed = true;
     call->is_json = false;
 }
 
@@ -131,6 +132,7 @@ static void settle(moon_call *call) {
         moon__text_repair(&clean, call->out.p, n);
         moon__buf_fini(&call->out);
         call->out = clean;
+        if (clean.status) fail_text(call, "no memory for the result of %s", tool->name);
     }
     size_t max = tool->result_max ? tool->result_max : RESULT_DEFAULT;
     if (call->out.len > max) cut(call, max);
@@ -248,6 +250,7 @@ moon_status moon__call_start(moon_call **out, const moon__call_options *options,
     call->started_us = moon__loop_now(call->o.loop);
     int64_t timeout_ms = tool->timeout_ms ? tool->timeout_ms : TIMEOUT_DEFAULT_MS;
     moon_status status = moon__timer_start(call->o.loop, &call->timer, timeout_ms * 1000);
+    if (status) moon_error_set(error, status, "no memory for a call of %s", tool->name);
     if (!status && tool->flags & MOON_TOOL_BLOCKING) {
         call->worker_busy = true;
         status = moon__pool_submit(call->o.pool, &call->job, error);

@@ -66,6 +66,31 @@ class Resume(Kept):
         self.assertEqual(self.read("log"), "0\n1\n2\n3\n")
         self.assertEqual(self.last()["state"], "done")
 
+    def test_a_list_of_answers_goes_on_where_it_was(self):
+        call = "{ tool_calls = { { name = 'shell', arguments = { command = 'echo %d >> log' } } } }"
+        script = self.agent(f"model = moon.model.script {{ {call % 1}, {call % 2}, 'the end' }}", tools='"shell"')
+        self.assertEqual(self.moonlet("run", script, "go", "--yes", "--limit", "steps=1").code, 3)
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9")
+        self.assertEqual((done.code, done.out), (0, "the end\n"), done)
+        self.assertEqual(self.read("log"), "1\n2\n")
+
+    def test_an_output_schema_holds_after_a_resume(self):
+        script = self.agent("""model = moon.model.script(function(r)
+            local last = r.messages[#r.messages]
+            if last.role == "tool" or last.content:find("does not fit", 1, true) then return '{"n":1}' end
+            if last.content:find("JSON Schema", 1, true) and #r.messages < 3 then return { tool_calls = { sh "echo 1 >> log" } } end
+            return "no JSON" end)""", tools='"shell"', body=COUNTING)
+        schema = self.file("s.json", '{"type":"object","required":["n"]}')
+        done = self.moonlet("run", script, "go", "--yes", "--limit", "steps=1", "--output-schema", schema)
+        self.assertEqual(done.code, 3, done)
+        done = self.moonlet("resume", "--yes", "--limit", "steps=9", "--output", "json")
+        self.assertEqual((done.code, done.json()["output"]), (0, {"n": 1}), done)
+        self.assertEqual(self.read("log"), "1\n")
+
+    def test_doctor_tells_where_runs_are_kept(self):
+        self.assertIn(self.journal, self.moonlet("doctor").out)
+        self.assertIn("off", self.moonlet("doctor", env=dict(self.env, MOONLET_JOURNAL="off")).out)
+
     def test_a_finished_run_is_not_resumed(self):
         self.assertEqual(self.moonlet("run", self.shell_agent(), "go").code, 0)
         done = self.moonlet("resume", self.last()["run"])
@@ -334,6 +359,7 @@ class Signals(Kept):
         with sqlite3.connect(self.journal) as db:  # as somebody on another machine would
             db.execute("INSERT INTO records(run, seq, type, time_us, path, key, hash, body) "
                        "SELECT run, max(seq) + 1, 14, 0, '', '', zeroblob(32), '{}' FROM records")
+            db.execute("UPDATE heads SET seq = seq + 1")
         pathlib.Path(self.work, "go").touch()
         done = self.finish(process)
         self.assertEqual(done.code, 1, done)

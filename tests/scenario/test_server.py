@@ -90,7 +90,7 @@ class Storms(Server):
                 self.assertEqual(len({request.raw for request in model.requests}), 1)
                 self.assertEqual(len([line for line in done.err.splitlines() if "(attempt " in line]), 4, done)
                 self.assertEqual(done.err.count("provider_unavailable"), 1, done)
-                self.assertEqual([e["seq"] for e in done.events("model.request")], [2], "a storm is one step")
+                self.assertEqual([e["body"]["step"] for e in done.events("model.request")], [1], "a storm is one step")
 
     def test_429_and_500_in_turn_use_up_the_same_attempts(self):
         statuses = iter((429, 500, 429, 503, 500))

@@ -91,11 +91,11 @@ static void test_models__order_of_defaults(void **state) {
     expect(models, NULL, "groq/llama", "MOONLET_MODEL", "https://api.groq.com/openai/v1", "GROQ_API_KEY");
     setenv("MOONLET_MODEL", "offline", 1);
     expect(models, NULL, "offline", "MOONLET_MODEL", NULL, NULL);
-    moon__models_set_default(models, "openrouter", "--model");
+    assert_int_equal(moon__models_set_default(models, "openrouter", "--model", NULL), MOON_OK);
     expect(models, NULL, "openrouter/openai/gpt-5-mini", "--model", NULL, "OPENROUTER_API_KEY");
     expect(models, "openai/x", "openai/x", "given", NULL, "OPENAI_API_KEY");
     setenv("MOONLET_MODEL", "", 1);
-    moon__models_set_default(models, NULL, NULL);
+    assert_int_equal(moon__models_set_default(models, NULL, NULL, NULL), MOON_OK);
     setenv("OPENAI_API_KEY", "", 1); /* empty is not set */
     expect(models, NULL, "openrouter/openai/gpt-5-mini", "OPENROUTER_API_KEY is set", NULL, "OPENROUTER_API_KEY");
 }

@@ -23,6 +23,7 @@ typedef struct fixture {
     size_t n_held, most_running, running;
     unsigned writes;
     char asked[16];
+    int cancel_at; /* a moon_event_type; 0 (run.created): never */
     moon_run_options options;
 } fixture;
 
@@ -76,7 +77,7 @@ static const char any_params[] = "{\"type\":\"object\"}";
 
 static void on_event(void *ctx, moon_run *run, const moon_event *event) {
     fixture *f = ctx;
-    (void)run;
+    if (f->cancel_at && (int)event->type == f->cancel_at) moon_run_cancel(run);
     moon__buf_printf(&f->events, "%s", moon_event_type_text(event->type));
     const char *call = strstr(event->body, "\"call\":\"");
     if (call) moon__buf_printf(&f->events, "(%.*s)", (int)strcspn(call + 8, "\""), call + 8);
@@ -519,6 +520,32 @@ static void test_run_loop__goes_on_without_a_tool_that_does_not_stop(void **stat
     end(&f);
 }
 
+/* Whoever reads the events may cancel from within: nothing more is asked or called. */
+static void test_run_loop__cancel_from_an_event(void **state) {
+    (void)state;
+    static const struct {
+        moon_event_type at;
+        size_t asked;
+        unsigned writes;
+    } rows[] = {{MOON_EVENT_MODEL_REQUEST, 0, 0},
+                {MOON_EVENT_MODEL_RESPONSE, 1, 0},
+                {MOON_EVENT_TOOL_INTENT, 1, 0},
+                {MOON_EVENT_TOOL_RESULT, 1, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {.cancel_at = rows[i].at};
+        const fake_answer answers[] = {
+            {.calls = {FAKE_CALL("a", "disk.write", "{}"), FAKE_CALL("b", "echo", "{\"text\":\"x\"}")}, .n_calls = 2}};
+        begin(&f, "", answers, 1);
+        f.options.allow_all = true;
+        const moon_result *r = run(&f);
+        const char *label = moon_event_type_text(rows[i].at);
+        if (r->stop != MOON_STOP_INTERRUPTED) fail_msg("%s: stopped with %s", label, moon_stop_text(r->stop));
+        if (f.model->asked != rows[i].asked) fail_msg("%s: %zu requests", label, f.model->asked);
+        if (f.writes != rows[i].writes) fail_msg("%s: %u writes", label, f.writes);
+        end(&f);
+    }
+}
+
 static void test_run_loop__runtime_free_ends_what_runs(void **state) {
     (void)state;
     fixture f = {0};
@@ -774,6 +801,7 @@ int main(void) {
         cmocka_unit_test(test_run_loop__deadline_ends_a_silent_model),
         cmocka_unit_test(test_run_loop__cancel_ends_the_model_and_the_tools),
         cmocka_unit_test(test_run_loop__goes_on_without_a_tool_that_does_not_stop),
+        cmocka_unit_test(test_run_loop__cancel_from_an_event),
         cmocka_unit_test(test_run_loop__runtime_free_ends_what_runs),
         cmocka_unit_test(test_run_loop__without_leave_a_writing_tool_ends_the_run),
         cmocka_unit_test(test_run_loop__policy_of_the_agent),

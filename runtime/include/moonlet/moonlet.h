@@ -204,8 +204,8 @@ typedef struct moon_result {
     const char *error; /* why it did not end well; NULL if it did */
     moon_usage usage;
     int64_t wall_ms;
-    uint64_t
-        diverged_at; /* script_changed: the last event before the script and its journal part; a fork may go there */
+    uint64_t diverged_at; /* script_changed: the last event before script and journal part; a fork may go there */
+    bool resumable;       /* it is kept, and moon_run_resume() can go on with it */
 } moon_result;
 
 /* A limit of -1 is "not given" (the agent's or the default one holds); 0 means 0: the run stops before it begins. The

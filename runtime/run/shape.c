@@ -163,8 +163,8 @@ static void free_shape(moon_runnable *runnable) {
 
 static const moon__runnable_ops shape_ops = {.start = start, .cancel = cancel, .free = free_shape};
 
-moon_status moon__cli_shape(moon_runnable **runnable, moon_runtime *runtime, const char *schema, size_t length,
-                            moon_error *error) {
+moon_status moon__shape(moon_runnable **runnable, moon_runtime *runtime, const char *schema, size_t length,
+                        moon_error *error) {
     shape *s = calloc(1, sizeof *s);
     moon_status status =
         s ? moon__runnable_init(&s->base, &shape_ops, runtime, moon_runnable_name(*runnable)) : MOON_ENOMEM;
@@ -174,10 +174,13 @@ moon_status moon__cli_shape(moon_runnable **runnable, moon_runtime *runtime, con
         *runnable = NULL;
         return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     }
-    s->inner = *runnable;
+    s->inner = s->base.inner = *runnable;
     *runnable = &s->base;
     status = moon__schema_new(&s->schema, schema, length, error);
-    if (status == MOON_OK) return MOON_OK;
+    if (status == MOON_OK) {
+        s->base.output_schema = moon__schema_text(s->schema);
+        return MOON_OK;
+    }
     moon_runnable_unref(*runnable);
     *runnable = NULL;
     return status;
