@@ -9,6 +9,9 @@
  *   proc          not NULL while a subprocess runs; cleared by its done                   (loop thread)
  *   progressing   counts progress lines that are under way as posts                       (any thread)
  *
+ * `left`: the result was given without them, since the worker did not come back in time. It still writes to the call's
+ * buffer, so that nobody else looks at it; the call is freed when all are over.
+ *
  * `ended` is the only thing that threads race for: the first done or fail wins, a second one is a bug of the tool and
  * asserts.
  */
@@ -39,7 +42,7 @@ struct moon_call {
     moon__jw json;
     bool is_json, failed, timed_out;
     atomic_bool cancelled, ended;
-    bool worker_busy, arrived;
+    bool worker_busy, arrived, left;
     moon__job job;
     moon__post post;
     moon__defer defer;
@@ -63,6 +66,7 @@ static void free_call(moon_call *call) {
     }
     moon__buf_fini(&call->out);
     moon__json_free(call->o.args);
+    moon__scratch_unref(call->o.scratch);
     free(call);
 }
 
@@ -136,6 +140,10 @@ static void settle(moon_call *call) {
 
 static void deliver(moon_call *call) {
     if (!call->arrived || call->worker_busy || call->proc || atomic_load(&call->progressing)) return;
+    if (call->left) {
+        free_call(call);
+        return;
+    }
     moon__timer_stop(call->o.loop, &call->timer);
     settle(call);
     call->result.ok = !call->failed;
@@ -183,16 +191,45 @@ static void worked(void *ctx) {
 
 void moon__call_cancel(moon_call *call) {
     const moon_tool *tool = call->o.entry->tool;
-    if (atomic_exchange(&call->cancelled, true) || atomic_load(&call->ended)) return;
+    if (atomic_exchange(&call->cancelled, true)) return;
+    if (call->worker_busy && moon__timer_start(call->o.loop, &call->timer, MOON__CALL_GRACE_MS * INT64_C(1000)))
+        moon__timer_stop(call->o.loop, &call->timer); /* no memory: then it is waited for */
+    if (atomic_load(&call->ended)) return;
     if (call->proc) moon__proc_stop(call->proc);
     if (tool->cancel) tool->cancel(tool->self, call);
 }
 
-static void on_timeout(void *ctx) {
+/* The worker does not come back: the result is given without it. */
+static void leave(moon_call *call) {
+    const moon_tool *tool = call->o.entry->tool;
+    moon__buf text;
+    int job = moon__pool_leave(call->o.pool, &call->job);
+    if (job == MOON__JOB_ENDED) return;
+    if (job == MOON__JOB_WAITING) { /* behind others that do not come back */
+        call->worker_busy = false;
+        moon_call_fail(call, "it was not begun");
+        return;
+    }
+    call->left = true;
+    moon__buf_init(&text, FAIL_CEILING);
+    moon__buf_printf(&text, "%s does not stop, %d s after %s: it is left to itself%s", tool->name,
+                     MOON__CALL_GRACE_MS / 1000, call->timed_out ? "its time limit" : "it was cancelled",
+                     tool->effects & MOON_READ_ONLY ? "" : ", and may still have an effect");
+    call->result.text = text.p ? text.p : "";
+    call->result.length = text.len;
+    call->result.wall_ms = (moon__loop_now(call->o.loop) - call->started_us) / 1000;
+    call->o.done(call->o.ctx, &call->result);
+    moon__buf_fini(&text);
+}
+
+static void on_timer(void *ctx) {
     moon_call *call = ctx;
-    if (atomic_load(&call->ended) || atomic_load(&call->cancelled)) return;
-    call->timed_out = true;
-    moon__call_cancel(call);
+    if (atomic_load(&call->cancelled))
+        leave(call);
+    else if (!atomic_load(&call->ended)) {
+        call->timed_out = true;
+        moon__call_cancel(call);
+    }
 }
 
 moon_status moon__call_start(moon_call **out, const moon__call_options *options, moon_error *error) {
@@ -203,11 +240,12 @@ moon_status moon__call_start(moon_call **out, const moon__call_options *options,
         return moon_error_set(error, MOON_ENOMEM, "no memory for a call of %s", tool->name);
     }
     call->o = *options;
+    moon__scratch_ref(call->o.scratch);
     moon__buf_init(&call->out, RESULT_CEILING);
     call->post = (moon__post){.fn = on_end, .ctx = call};
     call->defer = (moon__defer){.fn = on_end, .ctx = call};
     call->loop_thread = pthread_self();
-    call->timer = (moon__timer){.fn = on_timeout, .ctx = call};
+    call->timer = (moon__timer){.fn = on_timer, .ctx = call};
     call->job = (moon__job){.work = work, .done = worked, .ctx = call};
     call->started_us = moon__loop_now(call->o.loop);
     int64_t timeout_ms = tool->timeout_ms ? tool->timeout_ms : TIMEOUT_DEFAULT_MS;
@@ -323,7 +361,7 @@ typedef struct progress {
 static void on_progress(void *ctx) {
     progress *p = ctx;
     moon_call *call = p->call;
-    call->o.progress(call->o.ctx, p->text);
+    if (!call->left) call->o.progress(call->o.ctx, p->text);
     free(p);
     atomic_fetch_sub(&call->progressing, 1);
     deliver(call);

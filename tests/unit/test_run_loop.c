@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The agent's loop, driven by a fake model, fake tools and a fake clock: order, errors, limits, policy, plan,
  * cancelling. */
+#include <dirent.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "fake_model.h"
 #include "run.h"
@@ -60,6 +63,14 @@ static void write_tool(void *self, moon_call *call, const moon_json *args) {
     moon_call_done(call);
 }
 
+/* Does not stop until the test says so, whoever asks. */
+static atomic_bool deaf_go;
+static void be_deaf(void *self, moon_call *call, const moon_json *args) {
+    (void)self, (void)args;
+    while (!atomic_load(&deaf_go)) usleep(1000);
+    moon_call_done(call);
+}
+
 static const char text_params[] = "{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}},\"required\":["
                                   "\"text\"],\"additionalProperties\":false}";
 static const char any_params[] = "{\"type\":\"object\"}";
@@ -79,7 +90,8 @@ static void on_event(void *ctx, moon_run *run, const moon_event *event) {
 
 static moon_tool tools[4];
 
-static void begin(fixture *f, const char *fields, const fake_answer *answers, size_t n) {
+/* more: NULL, or one more tool of the group disk. */
+static void begin_with(fixture *f, const char *fields, const fake_answer *answers, size_t n, const moon_tool *more) {
     moon_error error = {0};
     moon_runtime_options options = {.size = sizeof options, .seed = 1};
     f->now = 1000000;
@@ -106,6 +118,7 @@ static void begin(fixture *f, const char *fields, const fake_answer *answers, si
                            .self = f,
                            .start = write_tool};
     for (int i = 0; i < 3; i++) assert_int_equal(moon_runtime_add_tool(f->rt, &tools[i], &error), MOON_OK);
+    if (more) assert_int_equal(moon_runtime_add_tool(f->rt, more, &error), MOON_OK);
     char spec[1024];
     snprintf(spec, sizeof spec, "{\"name\":\"t\",\"tools\":[\"echo\",\"hold\",\"disk\"]%s%s}", *fields ? "," : "",
              fields);
@@ -117,6 +130,10 @@ static void begin(fixture *f, const char *fields, const fake_answer *answers, si
     moon__json_free(json);
     moon__buf_init(&f->events, 1 << 20);
     f->options = (moon_run_options){.size = sizeof f->options, .input = "go", .on_event = on_event, .ctx = f};
+}
+
+static void begin(fixture *f, const char *fields, const fake_answer *answers, size_t n) {
+    begin_with(f, fields, answers, n, NULL);
 }
 
 static void start(fixture *f) {
@@ -466,6 +483,43 @@ static void test_run_loop__cancel_ends_the_model_and_the_tools(void **state) {
     }
 }
 
+static int count_threads(void) {
+    int n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    for (const struct dirent *task; (task = readdir(tasks));) n += task->d_name[0] != '.';
+    closedir(tasks);
+    return n;
+}
+
+static void test_run_loop__goes_on_without_a_tool_that_does_not_stop(void **state) {
+    (void)state;
+    fixture f = {0};
+    const fake_answer answers[] = {{.calls = {FAKE_CALL("a", "disk.deaf", "{}")}, .n_calls = 1}, {.text = "end"}};
+    const moon_tool deaf = {.abi = MOON_TOOL_ABI,
+                            .name = "disk.deaf",
+                            .description = "d",
+                            .params = any_params,
+                            .flags = MOON_TOOL_BLOCKING,
+                            .timeout_ms = 50,
+                            .start = be_deaf};
+    int threads = count_threads();
+    atomic_store(&deaf_go, false);
+    begin_with(&f, "\"policy\":{\"*\":\"allow\"}", answers, 2, &deaf);
+    assert_int_equal(run(&f)->stop, MOON_STOP_DONE);
+    assert_non_null(strstr(f.model->log.p, "tool=a!:disk.deaf does not stop, 5 s after its time limit"));
+    f.model->asked = 0;
+    moon_run_unref(f.run);
+    start(&f); /* a second time, and then it is cancelled */
+    while (f.model->asked < 1) step(&f);
+    step(&f);
+    moon_run_cancel(f.run);
+    assert_int_equal(finish(&f)->stop, MOON_STOP_INTERRUPTED);
+    atomic_store(&deaf_go, true);
+    while (count_threads() > threads) usleep(1000);
+    end(&f);
+}
+
 /* Whoever reads the events may cancel from within: nothing more is asked or called. */
 static void test_run_loop__cancel_from_an_event(void **state) {
     (void)state;
@@ -746,6 +800,7 @@ int main(void) {
         cmocka_unit_test(test_run_loop__the_tighter_limit_holds),
         cmocka_unit_test(test_run_loop__deadline_ends_a_silent_model),
         cmocka_unit_test(test_run_loop__cancel_ends_the_model_and_the_tools),
+        cmocka_unit_test(test_run_loop__goes_on_without_a_tool_that_does_not_stop),
         cmocka_unit_test(test_run_loop__cancel_from_an_event),
         cmocka_unit_test(test_run_loop__runtime_free_ends_what_runs),
         cmocka_unit_test(test_run_loop__without_leave_a_writing_tool_ends_the_run),

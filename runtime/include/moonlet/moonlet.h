@@ -74,7 +74,8 @@ typedef struct moon_runtime_options {
 
 MOON_API MOON_MUST_USE moon_status moon_runtime_new(moon_runtime **runtime, const moon_runtime_options *options,
                                                     moon_error *error);
-/* Cancels what runs, waits for its threads and children, frees all. NULL is fine. */
+/* Cancels what runs, waits for its threads and children, frees all. NULL is fine. A blocking tool that does not come
+ * back within seconds of being cancelled is left to itself, with what it may touch: some memory then stays. */
 MOON_API void moon_runtime_free(moon_runtime *runtime);
 /* Where it keeps runs; NULL: nowhere. */
 MOON_API const char *moon_runtime_journal(const moon_runtime *runtime);
