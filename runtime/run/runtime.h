@@ -110,6 +110,9 @@ const moon__recorded *moon__run_recorded(const moon_run *run, moon_event_type ty
 moon_json *moon__run_recorded_body(moon_run *run, const moon__recorded *recorded);
 /* Gives a record to the readers once more. */
 void moon__run_show(moon_run *run, const moon__recorded *recorded);
+/* Into the runtime's list; and out of it, when it has ended and so have its children: done comes from the loop. */
+void moon__run_link(moon_run *run);
+void moon__run_over(moon_run *run);
 /* Begins a run whose tree is in place; it gives the run back if it fails. */
 MOON_MUST_USE moon_status moon__run_begin(moon_run *run, moon_error *error);
 moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length);
