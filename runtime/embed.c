@@ -12,16 +12,19 @@
 #include "builtin.h"
 #include "script.h"
 
+/* False when memory is out: what was not looked for must not pass for what is not there. */
+static bool join(char **path, const char *folder, const char *rest) {
+    if (asprintf(path, "%s%s", folder, rest) >= 0) return true;
+    *path = NULL;
+    return false;
+}
+
 /* $XDG_CONFIG_HOME/moonlet/config.lua, else ~/.config/moonlet/config.lua; NULL where there is no home. */
-static char *user_config(void) {
+static bool user_config(char **path) {
     const char *base = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
-    char *path = NULL;
-    int n = -1;
-    if (base && *base == '/')
-        n = asprintf(&path, "%s/moonlet/config.lua", base);
-    else if (home && *home == '/')
-        n = asprintf(&path, "%s/.config/moonlet/config.lua", home);
-    return n < 0 ? NULL : path;
+    *path = NULL;
+    if (base && *base == '/') return join(path, base, "/moonlet/config.lua");
+    return !home || *home != '/' || join(path, home, "/.config/moonlet/config.lua");
 }
 
 static moon_status apply(moon_runtime *rt, const moon__config *config, bool trusted, const char *path,
@@ -30,9 +33,9 @@ static moon_status apply(moon_runtime *rt, const moon__config *config, bool trus
     const char *env = getenv("MOONLET_MODEL");
     moon_status status = MOON_OK;
     if (config->model && !options->model && !(env && *env))
-        moon__models_set_default(moon__runtime_models(rt), config->model, path);
+        status = moon__models_set_default(moon__runtime_models(rt), config->model, path, error);
     moon__runtime_set_limits(rt, &config->limits);
-    if (config->policy) status = moon__runtime_add_policy(rt, config->policy, error);
+    if (!status && config->policy) status = moon__runtime_add_policy(rt, config->policy, error);
     if (!status && config->providers)
         status = moon__models_configure(moon__runtime_models(rt), config->providers, trusted, error);
     for (const moon_json *p = moon_json_first(config->plugins); !status && p; p = moon_json_next(p))
@@ -58,11 +61,13 @@ static moon_status configure(moon_runtime *rt, const char *path, bool trusted, b
 static moon_status configure_all(moon_runtime *rt, moon_error *error) {
     const moon_runtime_options *options = moon__runtime_options(rt);
     if (options->config && !*options->config) return MOON_OK;
-    char *user = options->config ? strdup(options->config) : user_config(), *repository;
+    char *user, *repository;
+    if (!(options->config ? join(&user, options->config, "") : user_config(&user)))
+        return moon_error_set(error, MOON_ENOMEM, "no memory for the configuration");
     moon_status status = user ? configure(rt, user, true, options->config != NULL, error) : MOON_OK;
     free(user);
     if (status) return status;
-    if (asprintf(&repository, "%s/.moonlet/config.lua", options->workspace ? options->workspace : ".") < 0)
+    if (!join(&repository, options->workspace ? options->workspace : ".", "/.moonlet/config.lua"))
         return moon_error_set(error, MOON_ENOMEM, "no memory for the configuration");
     status = configure(rt, repository, false, false, error);
     free(repository);
@@ -80,35 +85,37 @@ static void make_folders(char *path) {
     }
 }
 
-static char *join(const char *folder, const char *rest) {
-    char *path = NULL;
-    return asprintf(&path, "%s%s", folder, rest) < 0 ? NULL : path;
-}
-
 /* NULL: nowhere. */
-static char *default_journal(const char *workspace) {
+static bool default_journal(char **file, const char *workspace) {
     const char *set = getenv("MOONLET_JOURNAL"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (set && *set) return strcmp(set, "off") == 0 ? NULL : strdup(set);
-    char *path = join(workspace ? workspace : ".", "/.moonlet/"), *slash;
-    if (path && access(path, W_OK | X_OK) != 0) {
+    char *path;
+    *file = NULL;
+    if (set && *set) return strcmp(set, "off") == 0 || join(file, set, "");
+    if (!join(&path, workspace ? workspace : ".", "/.moonlet/")) return false;
+    if (access(path, W_OK | X_OK) != 0) {
+        bool fine = true;
         free(path);
-        path = state && *state == '/' ? join(state, "/moonlet/")
-               : home && *home == '/' ? join(home, "/.local/state/moonlet/")
-                                      : NULL;
-        if (path) make_folders(path);
+        path = NULL;
+        if (state && *state == '/')
+            fine = join(&path, state, "/moonlet/");
+        else if (home && *home == '/')
+            fine = join(&path, home, "/.local/state/moonlet/");
+        if (!path) return fine;
+        make_folders(path);
     }
-    if (!path) return NULL;
-    slash = strrchr(path, '/');
-    *slash = 0;
-    char *file = access(path, W_OK | X_OK) == 0 ? join(path, "/journal.db") : NULL;
+    bool usable = access(path, W_OK | X_OK) == 0;
+    *strrchr(path, '/') = 0;
+    bool fine = !usable || join(file, path, "/journal.db");
     free(path);
-    return file;
+    return fine;
 }
 
 static moon_status keep(moon_runtime *rt, moon_error *error) {
     const moon_runtime_options *options = moon__runtime_options(rt);
     if (!options->journal || *options->journal) return MOON_OK;
-    char *place = default_journal(options->workspace);
+    char *place;
+    if (!default_journal(&place, options->workspace))
+        return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
     moon_status status = place ? moon__runtime_set_journal(rt, options->store, place, error) : MOON_OK;
     free(place);
     return status;

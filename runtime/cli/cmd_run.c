@@ -8,8 +8,6 @@
 #include "shipped.h"
 
 #include "run.h"
-#include "text.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -161,25 +159,6 @@ static moon_status start(moon__cli_session *s, const request *r, moon_error *err
     return status;
 }
 
-/* The input as text, whatever bytes it was given in. False: reported. */
-static bool take_input(moon__cli_session *s, request *r) {
-    const char *given = r->input ? r->input : "";
-    size_t n = strlen(given);
-    if (strcmp(given, "-") == 0) {
-        if (!moon__cli_session_read(s, &r->text)) return false;
-        given = r->text.p;
-        n = r->text.len;
-    }
-    if (moon__text_sound(given, n)) return true;
-    moon__buf clean;
-    moon__buf_init(&clean, MOON__INPUT_MAX * strlen(MOON__REPLACEMENT));
-    moon__text_repair(&clean, given, n);
-    moon__buf_fini(&r->text);
-    r->text = clean;
-    if (clean.status != MOON_OK) moon__cli_error("no memory for the input");
-    return clean.status == MOON_OK;
-}
-
 static int run_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session s;
     request r = {.agent = NULL};
@@ -189,7 +168,7 @@ static int run_main(const moon__cli_command *self, int argc, char **argv) {
     s.journal = "";
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
-    if (!take_input(&s, &r)) {
+    if (r.input && strcmp(r.input, "-") == 0 && !moon__cli_session_read(&s, &r.text)) {
         moon__buf_fini(&r.text);
         return MOON__EXIT_FAILED;
     }

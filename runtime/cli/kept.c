@@ -53,8 +53,10 @@ static bool on_info(void *ctx, const moon_run_info *info) {
 int moon__cli_kept_find(moon_runtime *runtime, const char *text, moon__cli_found *found) {
     moon_error error = {0};
     search s = {.text = text, .found = found};
-    moon_query query = {.state = -1};
+    moon_query query = {.run = text, .state = -1}; /* a whole id is found at once */
     moon_status status = moon_runtime_runs(runtime, &query, on_info, &s, &error);
+    query.run = NULL;
+    if (status == MOON_OK && text && found->n == 0) status = moon_runtime_runs(runtime, &query, on_info, &s, &error);
     if (status != MOON_OK) return moon__cli_fail(&error);
     const char *journal = moon_runtime_journal(runtime);
     if (s.failed)

@@ -186,6 +186,7 @@ static int help_command(int argc, char **argv) {
 int main(int argc, char **argv) {
     hold_standard_descriptors();
     signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error of write() */
+    signal(SIGXFSZ, SIG_IGN); /* and so is a file that may not grow */
     if (argc < 2) {
         moon__cli_error("a command is needed; `moonlet --help` lists them");
         return MOON__EXIT_USAGE;

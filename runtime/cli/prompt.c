@@ -24,7 +24,7 @@ enum {
 
 typedef struct question {
     struct question *next;
-    char call[NAME_MAX_BYTES];
+    const char *call; /* of the body */
     char tool[NAME_MAX_BYTES];
     moon_json *body;
 } question;
@@ -58,11 +58,15 @@ moon_status moon__cli_prompt_new(moon__cli_prompt **out, const moon__cli_term *t
     return MOON_OK;
 }
 
-static void drop_first(moon__cli_prompt *p) {
-    question *q = p->first;
-    p->first = q->next;
-    if (!p->first) p->last = &p->first;
+static question *take(moon__cli_prompt *p, question **at) {
+    question *q = *at;
+    *at = q->next;
+    if (!*at) p->last = at;
     p->n--;
+    return q;
+}
+
+static void drop(question *q) {
     moon__json_free(q->body);
     free(q);
 }
@@ -70,7 +74,7 @@ static void drop_first(moon__cli_prompt *p) {
 void moon__cli_prompt_free(moon__cli_prompt *p) {
     if (!p) return;
     if (p->state != IDLE) (void)moon__cli_write(p->term.fd, "\n", 1);
-    while (p->first) drop_first(p);
+    while (p->first) drop(take(p, &p->first));
     if (p->input != STDIN_FILENO) close(p->input);
     moon__buf_fini(&p->line);
     free(p);
@@ -91,7 +95,8 @@ moon_status moon__cli_prompt_ask(moon__cli_prompt *p, const moon_event *event) {
         free(q);
         return status;
     }
-    copy_name(q->call, moon_json_str(moon_json_get(q->body, "call"), NULL));
+    q->call = moon_json_str(moon_json_get(q->body, "call"), NULL);
+    if (!q->call) q->call = "";
     copy_name(q->tool, moon_json_str(moon_json_get(q->body, "tool"), NULL));
     *p->last = q;
     p->last = &q->next;
@@ -222,9 +227,23 @@ void moon__cli_prompt_again(moon__cli_prompt *p) {
 
 /* The call may have gone (cancelled, timed out): then there is nothing to decide. */
 static void decide(moon__cli_prompt *p, moon_run *run, bool allow, const char *why) {
-    (void)!moon_run_decide(run, p->first->call, allow, why, NULL);
-    drop_first(p);
+    question *q = take(p, &p->first); /* so that the event of its answer is no news */
     p->state = IDLE;
+    (void)!moon_run_decide(run, q->call, allow, why, NULL);
+    drop(q);
+}
+
+/* Where it was on the screen, its line has no end yet. */
+void moon__cli_prompt_answered(moon__cli_prompt *p, const char *call) {
+    for (question **at = &p->first; *at; at = &(*at)->next) {
+        if (strcmp((*at)->call, call) != 0) continue;
+        if (at == &p->first && p->state != IDLE) {
+            p->state = IDLE;
+            say_text(p, "\nThat was answered elsewhere.\n");
+        }
+        drop(take(p, at));
+        return;
+    }
 }
 
 static bool always_allowed(const moon__cli_prompt *p, const char *tool) {

@@ -22,6 +22,8 @@ MOON_MUST_USE moon_status moon__cli_prompt_new(moon__cli_prompt **out, const moo
 void moon__cli_prompt_free(moon__cli_prompt *prompt);
 /* An approval.asked event. */
 MOON_MUST_USE moon_status moon__cli_prompt_ask(moon__cli_prompt *prompt, const moon_event *event);
+/* The question about this call was answered, maybe from another process: it is not asked any more. */
+void moon__cli_prompt_answered(moon__cli_prompt *prompt, const char *call);
 /* Is there a question that was not answered? */
 bool moon__cli_prompt_waits(const moon__cli_prompt *prompt);
 /* Is it on the screen, so that the input is to be watched? */

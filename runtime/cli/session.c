@@ -6,6 +6,7 @@
 #include "cli.h"
 #include "term.h"
 
+#include "json.h"
 #include "run.h"
 
 #include <errno.h>
@@ -186,9 +187,20 @@ int moon__cli_session_reject(moon__cli_session *s, const char *text) {
 
 /* ---- events ---- */
 
+static void answered(moon__cli_session *s, const moon_event *event) {
+    moon_json *body;
+    bool active = moon__cli_prompt_active(s->prompt);
+    if (moon__json_parse(&body, event->body, event->body_length, 0, NULL) != MOON_OK) return;
+    const char *call = moon_json_str(moon_json_get(body, "call"), NULL);
+    if (call) moon__cli_prompt_answered(s->prompt, call);
+    moon__json_free(body);
+    if (active && !moon__cli_prompt_active(s->prompt)) moon__cli_progress_share(s->progress, false);
+}
+
 static void on_event(void *ctx, moon_run *run, const moon_event *event) {
     moon__cli_session *s = ctx;
     moon__cli_output_event(&s->output, event);
+    if (event->type == MOON_EVENT_APPROVAL_GIVEN && s->prompt) answered(s, event);
     if (event->type != MOON_EVENT_APPROVAL_ASKED) {
         moon__cli_progress_event(s->progress, event);
         return;

@@ -66,7 +66,7 @@ void moon__journal_init(moon__journal *journal, const moon__clock *clock, moon__
     moon__id_new(journal->id, random, clock->wall_us(clock->ctx));
 }
 
-void moon__journal_fini(moon__journal *journal) {
+static void drop_pending(moon__journal *journal) {
     for (moon__entry *e = journal->first, *next; e; e = next) {
         next = e->next;
         free(e);
@@ -76,7 +76,13 @@ void moon__journal_fini(moon__journal *journal) {
         free(s);
     }
     journal->first = NULL;
+    journal->end = &journal->first;
     journal->sides = NULL;
+    journal->sides_end = &journal->sides;
+}
+
+void moon__journal_fini(moon__journal *journal) {
+    drop_pending(journal);
 }
 
 void moon__journal_keep(moon__journal *journal, void (*dirty)(void *keeper, moon__journal *journal), void *keeper,
@@ -97,6 +103,7 @@ bool moon__journal_wants(const moon__journal *journal, moon_event_type type) {
 static void lose(moon__journal *journal, moon_status status) {
     if (journal->lost) return;
     journal->lost = status;
+    drop_pending(journal); /* nothing was done because of it; an item of the inbox must not be taken without it */
     journal->on_lost(journal->ctx, status);
 }
 
@@ -131,14 +138,20 @@ void moon__journal_append(moon__journal *journal, moon_event_type type, const ch
                           const moon__buf *body) {
     if (!live_only(type)) journal->seq++;
     if (!moon__journal_wants(journal, type)) return;
+    bool whole = body && body->len && !body->status;
     moon_event event = {.type = type,
                         .seq = live_only(type) ? 0 : journal->seq,
                         .time_us = journal->clock->wall_us(journal->clock->ctx),
                         .run = journal->id,
                         .path = path,
-                        .body = body && body->len ? body->p : "{}",
-                        .body_length = body && body->len ? body->len : 2};
-    if (journal->kept && !live_only(type)) gather(journal, &event, key);
+                        .body = whole ? body->p : "{}",
+                        .body_length = whole ? body->len : 2};
+    if (journal->kept && !live_only(type)) {
+        if (body && body->status)
+            lose(journal, body->status);
+        else
+            gather(journal, &event, key);
+    }
     if (journal->sink) journal->sink(journal->ctx, &event);
 }
 

@@ -74,7 +74,8 @@ void moon__journal_keep(moon__journal *journal, void (*dirty)(void *keeper, moon
 /* Is anybody interested in events of this type? Where not, their bodies need not be made. */
 bool moon__journal_wants(const moon__journal *journal, moon_event_type type);
 /* body is one JSON object; path is the run's place in the tree of calls; key tells the event from others of its type
- * there. */
+ * there. A body that could not be written loses a journal that is kept: a record without its details would be taken for
+ * another one when the run is resumed. */
 void moon__journal_append(moon__journal *journal, moon_event_type type, const char *path, const char *key,
                           const moon__buf *body);
 /* Adds a side operation to what is pending; what it points to stays until it is durable, but for info and key. */

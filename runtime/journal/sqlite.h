@@ -6,6 +6,14 @@
 #include <moonlet/extend.h>
 #include <sqlite3.h>
 
+#define MOON__LIST                                                                                                     \
+    "SELECT r.run, r.name, r.script, r.workspace, r.input, r.stop, r.state, r.resumable, r.created_us, r.updated_us, " \
+    "r.steps, r.tool_calls, r.tokens, r.usd, coalesce(b.run, ''), r.base_at, r.id FROM runs r LEFT JOIN runs b ON "    \
+    "b.id = r.base WHERE "
+#define MOON__LISTED                                                                                                   \
+    " AND (?2 IS NULL OR r.workspace = ?2) AND (?3 < 0 OR r.state = ?3) AND r.updated_us >= ?4 ORDER BY r.updated_us " \
+    "DESC, r.id DESC LIMIT ?5"
+
 #define MOON__SQL(X)                                                                                                   \
     X(RUN, "SELECT r.id, h.seq, r.base, r.base_at FROM runs r LEFT JOIN heads h ON h.run = r.id WHERE r.run = ?1")     \
     X(RUN_LAST, "SELECT coalesce(max(id), 0) FROM runs")                                                               \
@@ -39,10 +47,8 @@
     X(TIMER_DUE, "SELECT r.run, t.key, t.due_us FROM timers t JOIN runs r ON r.id = t.run WHERE t.due_us <= ?1 "       \
                  "ORDER BY t.due_us LIMIT ?2")                                                                         \
     X(TIMER_DROP, "DELETE FROM timers WHERE run = ?1")                                                                 \
-    X(LIST, "SELECT r.run, r.name, r.script, r.workspace, r.input, r.stop, r.state, r.resumable, r.created_us, "       \
-            "r.updated_us, r.steps, r.tool_calls, r.tokens, r.usd, coalesce(b.run, ''), r.base_at, r.id FROM runs r "  \
-            "LEFT JOIN runs b ON b.id = r.base WHERE (?1 IS NULL OR r.run = ?1) AND (?2 IS NULL OR r.workspace = ?2) " \
-            "AND (?3 < 0 OR r.state = ?3) AND r.updated_us >= ?4 ORDER BY r.updated_us DESC, r.id DESC LIMIT ?5")      \
+    X(LIST, MOON__LIST "?1 IS NULL" MOON__LISTED)                                                                      \
+    X(LIST_ONE, MOON__LIST "r.run = ?1" MOON__LISTED)                                                                  \
     X(VERSION, "PRAGMA data_version")                                                                                  \
     X(BEGIN, "BEGIN IMMEDIATE")                                                                                        \
     X(COMMIT, "COMMIT")                                                                                                \

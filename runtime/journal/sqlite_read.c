@@ -18,8 +18,9 @@ static bool hash_at(sqlite3_stmt *s, int column, unsigned char hash[MOON_HASH_SI
     return true;
 }
 
-static moon_status damaged(const moon_store *store, const char *run, uint64_t seq, const char *what,
-                           moon_error *error) {
+static moon_status damaged(moon_store *store, const char *run, uint64_t seq, const char *what, moon_error *error) {
+    if (sqlite3_errcode(store->db) == SQLITE_NOMEM) /* a text that could not be had is no damage */
+        return moon__sql_fail(store, "cannot be read", error);
     return moon_error_set(error, MOON_ECORRUPT,
                           "journal %.200s is damaged: run %.40s, record %" PRIu64
                           " %s; `moonlet runs --check` tells more",
@@ -144,7 +145,7 @@ moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from,
 
 moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
                               bool (*row)(void *ctx, const moon_run_info *info), void *ctx, moon_error *error) {
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_LIST);
+    sqlite3_stmt *s = moon__sql_get(store, query->run ? MOON__SQL_LIST_ONE : MOON__SQL_LIST);
     if (!s) return moon__sql_fail(store, "cannot be used", error);
     moon__sql_text(s, 1, query->run);
     moon__sql_text(s, 2, query->workspace);

@@ -2,11 +2,11 @@
 /*
  * Worker threads. A job goes from `waiting` (loop thread) to a worker to `finished`; the worker that finds `finished`
  * empty posts the pool to the loop, which then takes the whole list. A thread is started when a job finds no idle one,
- * up to the bound, and stays until the pool is freed.
+ * up to the bound, and stays until the pool is freed; or until the end of a job that was left, since another one has
+ * its place.
  */
 #include "pool.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +23,7 @@ struct moon__pool {
     pthread_cond_t work;
     /* under lock */
     queue waiting, finished;
-    unsigned idle, n_waiting;
+    unsigned idle, n_waiting, n_left; /* n_left: jobs that were left and still run */
     bool closing;
     pthread_t threads[];
 };
@@ -48,16 +48,22 @@ static void clear(queue *q) {
 static void *worker(void *arg) {
     moon__pool *pool = arg;
     pthread_mutex_lock(&pool->lock);
-    for (;;) {
+    bool left = false;
+    while (!left) {
         pool->idle++;
         while (!pool->waiting.head && !pool->closing) pthread_cond_wait(&pool->work, &pool->lock);
         pool->idle--;
         if (pool->closing) break;
         moon__job *job = take(&pool->waiting);
         pool->n_waiting--;
+        job->state = MOON__JOB_RUNNING;
+        job->thread = pthread_self();
         pthread_mutex_unlock(&pool->lock);
         job->work(job->ctx);
         pthread_mutex_lock(&pool->lock);
+        job->state = MOON__JOB_ENDED;
+        left = job->left;
+        pool->n_left -= left;
         bool first = !pool->finished.head;
         put(&pool->finished, job);
         /* Within the lock, so that a pool that is being freed has every post. */
@@ -76,7 +82,7 @@ static void deliver(void *ctx) {
     pthread_mutex_unlock(&pool->lock);
     while (job) {
         moon__job *next = job->next;
-        moon__loop_release(pool->loop);
+        if (!job->left) moon__loop_release(pool->loop);
         job->done(job->ctx);
         job = next;
     }
@@ -121,6 +127,8 @@ moon_status moon__pool_submit(moon__pool *pool, moon__job *job, moon_error *erro
     }
     moon__loop_hold(pool->loop);
     pthread_mutex_lock(&pool->lock);
+    job->state = MOON__JOB_WAITING;
+    job->left = false;
     put(&pool->waiting, job);
     pool->n_waiting++;
     pthread_cond_signal(&pool->work);
@@ -128,8 +136,40 @@ moon_status moon__pool_submit(moon__pool *pool, moon__job *job, moon_error *erro
     return MOON_OK;
 }
 
-void moon__pool_free(moon__pool *pool) {
-    if (!pool) return;
+static void drop(queue *q, const moon__job *job) {
+    moon__job **at = &q->head;
+    while (*at != job) at = &(*at)->next;
+    if (!(*at = job->next)) q->end = at;
+}
+
+static void forget_thread(moon__pool *pool, pthread_t thread) {
+    unsigned i = 0;
+    while (!pthread_equal(pool->threads[i], thread)) i++;
+    pool->threads[i] = pool->threads[--pool->n_threads];
+    pthread_detach(thread);
+}
+
+int moon__pool_leave(moon__pool *pool, moon__job *job) {
+    pthread_mutex_lock(&pool->lock);
+    int state = job->state;
+    if (state == MOON__JOB_WAITING) {
+        drop(&pool->waiting, job);
+        pool->n_waiting--;
+    } else if (state == MOON__JOB_RUNNING) {
+        job->left = true;
+        pool->n_left++;
+    }
+    bool short_of_threads = pool->n_waiting > pool->idle;
+    pthread_mutex_unlock(&pool->lock);
+    if (state != MOON__JOB_ENDED) moon__loop_release(pool->loop);
+    if (state != MOON__JOB_RUNNING) return state;
+    forget_thread(pool, job->thread);
+    if (short_of_threads) (void)start_thread(pool); /* or the next job starts one */
+    return state;
+}
+
+bool moon__pool_free(moon__pool *pool) {
+    if (!pool) return true;
     pthread_mutex_lock(&pool->lock);
     pool->closing = true;
     for (; pool->n_waiting; pool->n_waiting--) moon__loop_release(pool->loop);
@@ -137,9 +177,15 @@ void moon__pool_free(moon__pool *pool) {
     pthread_cond_broadcast(&pool->work);
     pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->n_threads; i++) pthread_join(pool->threads[i], NULL);
+    pool->n_threads = 0;
+    pthread_mutex_lock(&pool->lock);
+    bool all = !pool->n_left; /* then they are in the list, as it says under the same lock */
+    pthread_mutex_unlock(&pool->lock);
     moon__loop_unpost(pool->loop, &pool->post);
     deliver(pool);
+    if (!all) return false;
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->lock);
     free(pool);
+    return true;
 }

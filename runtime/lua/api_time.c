@@ -58,6 +58,7 @@ static int env(lua_State *L) {
             moon__buf_quoted(json, value, SIZE_MAX);
         else
             moon__buf_str(json, "null");
+        if (json->status) return luaL_error(L, "moon.env: %s is too long", name);
         moon__value_record(task->run, key, "env", json->p, json->len);
     }
     lua_pushstring(L, value); /* nil if there is none */

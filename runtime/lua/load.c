@@ -87,7 +87,9 @@ static moon_status find_in(found *out, const char *dir, const char *name, moon_e
     moon__buf path;
     moon__buf_init(&path, 4096);
     moon__buf_printf(&path, "%s/%s.lua", dir, name);
-    moon_status status = path.status == MOON_OK ? find_file(out, path.p, error) : MOON_ENOTFOUND;
+    moon_status status = path.status == MOON_OK       ? find_file(out, path.p, error)
+                         : path.status == MOON_ENOMEM ? moon_error_set(error, MOON_ENOMEM, "out of memory")
+                                                      : MOON_ENOTFOUND;
     moon__buf_fini(&path);
     return status;
 }
@@ -115,8 +117,8 @@ static moon_status unknown(const char *name, moon_error *error) {
 static moon_status find_shipped(found *out, const scripts *s, const char *name, moon_error *error) {
     const char *dir = moon__runtime_options(s->runtime)->agents;
     if (!dir) dir = getenv("MOONLET_AGENTS");
-    if (dir && *dir && *name && find_in(out, dir, name, error) == MOON_OK) return MOON_OK;
-    if (out->path) return MOON_ENOMEM;
+    moon_status status = dir && *dir && *name ? find_in(out, dir, name, error) : MOON_ENOTFOUND;
+    if (status == MOON_OK || status == MOON_ENOMEM) return status; /* never another one for want of memory */
     for (const moon__embedded *e = moon__embedded_agents; e->name; e++) {
         if (strcmp(e->name, name) != 0) continue;
         moon__buf path;

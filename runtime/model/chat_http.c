@@ -74,6 +74,7 @@ moon_status moon__http_model_new(moon__model **out, moon__models *models, const 
     m->base.ops = &http_ops;
     m->base.refs = 1;
     m->base.price = options->price;
+    m->base.hides_cost = options->hides_cost && (options->price.input < 0 || options->price.output < 0);
     m->models = models;
     m->provider = options->provider;
     m->max_output_tokens = options->max_output_tokens;

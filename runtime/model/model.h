@@ -37,7 +37,8 @@ typedef struct moon__ask {
     /* The attempt failed and is made again after wait_ms; deltas so far are void. */
     void (*retry)(void *ctx, int attempt, int64_t wait_ms, const moon_error *why);
     /* status MOON_OK with the answer; MOON_ENET (no whole answer came) or MOON_EPROVIDER (the server refused, or what
-     * it sends is no model's answer; error->cause: HTTP status) after the last retry; MOON_ENOMEM. */
+     * it sends is no model's answer; error->cause: HTTP status, 2xx or 3xx for the latter, 0: unknown) after the last
+     * retry; MOON_ENOMEM. */
     void (*done)(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error);
     void *ctx;
 } moon__ask;
@@ -74,6 +75,7 @@ struct moon__model {
     char *source; /* why this one */
     moon__price price;
     bool scripted;
+    bool hides_cost;                 /* there is no price, and its answers will not say what they cost */
     const char *base_url, *key_name; /* borrowed from the implementation; NULL if there is none */
 };
 struct moon__chat {
@@ -104,7 +106,9 @@ MOON_MUST_USE moon_status moon__models_configure(moon__models *models, const moo
  * for. */
 MOON_MUST_USE moon_status moon__models_get(moon__models *models, const char *spec, moon__model **out,
                                            moon_error *error);
-void moon__models_set_default(moon__models *models, const char *spec, const char *source); /* copied */
+/* Both are copied. MOON_ENOMEM: it is as before. */
+MOON_MUST_USE moon_status moon__models_set_default(moon__models *models, const char *spec, const char *source,
+                                                   moon_error *error);
 /* The names of profiles, sorted, NULL-terminated. */
 const char *const *moon__models_names(const moon__models *models);
 moon__http *moon__models_http(moon__models *models);
@@ -119,6 +123,7 @@ typedef struct moon__http_model {
     const moon_wire_settings *defaults; /* sampling where the agent says nothing; NULL: none. Only its numbers and
                                            reasoning_effort are read */
     bool send_reasoning;                /* what the model thought goes back with its messages */
+    bool hides_cost;                    /* unless there is a price */
 } moon__http_model;
 MOON_MUST_USE moon_status moon__http_model_new(moon__model **out, moon__models *models, const moon__http_model *options,
                                                moon_error *error);

@@ -89,11 +89,18 @@ void moon__models_set_loader(moon__models *models, moon__model_loader loader, vo
     models->loader_ctx = ctx;
 }
 
-void moon__models_set_default(moon__models *models, const char *spec, const char *source) {
+moon_status moon__models_set_default(moon__models *models, const char *spec, const char *source, moon_error *error) {
+    char *spec_copy = moon__strdup(spec), *source_copy = moon__strdup(source);
+    if ((spec && !spec_copy) || (source && !source_copy)) { /* never another model in silence */
+        free(spec_copy);
+        free(source_copy);
+        return moon_error_set(error, MOON_ENOMEM, "no memory for model %.200s", spec);
+    }
     free(models->default_spec);
     free(models->default_source);
-    models->default_spec = moon__strdup(spec);
-    models->default_source = moon__strdup(source);
+    models->default_spec = spec_copy;
+    models->default_source = source_copy;
+    return MOON_OK;
 }
 
 const char *const *moon__models_names(const moon__models *models) {

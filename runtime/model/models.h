@@ -16,6 +16,7 @@ typedef struct moon__profile {
     bool base_is_host;    /* base_env holds host:port, as Ollama writes it */
     bool key_optional;    /* a server of one's own, which may ask for none */
     bool send_reasoning;
+    bool tells_cost; /* its answers say what they cost */
 } moon__profile;
 
 /* Ends with an entry whose name is NULL. The order is that in which keys are looked for. */

@@ -59,7 +59,9 @@ static bool decode(moon__reply *reply, const char *text, size_t n, bool whole_bo
         snprintf(said, sizeof said,
                  "it sends JSON that is not a model's answer (%.100s): is the base URL right (it usually ends in /v1)?",
                  error.text);
-        return fail(reply, MOON_EPROVIDER, false, said);
+        fail(reply, MOON_EPROVIDER, false, said);
+        reply->error.cause = reply->http;
+        return false;
     }
     fail(reply, status == MOON_ENOMEM ? MOON_ENOMEM : MOON_EPROVIDER, moon__status_passes(error.cause), error.text);
     reply->error.cause = error.cause;
@@ -172,10 +174,12 @@ static moon_status judge_broken(const moon__http_response *response, const moon_
 
 static moon_status not_an_answer(const moon__reply *reply, const moon__asked *asked, moon_error *error) {
     const char *type = reply->kind == MOON__REPLY_PAGE ? "HTML" : reply->type[0] ? reply->type : "text";
-    return moon_error_set(error, MOON_EPROVIDER,
-                          "the server at %s answered with %s, not a model's answer: is the base URL right (it usually "
-                          "ends in /v1)?",
-                          asked->url, type);
+    moon_error_set(error, MOON_EPROVIDER,
+                   "the server at %s answered with %s, not a model's answer: is the base URL right (it usually ends in "
+                   "/v1)?",
+                   asked->url, type);
+    error->cause = reply->http;
+    return MOON_EPROVIDER;
 }
 
 /* The response came whole and nothing in it was wrong so far: is the answer whole? */

@@ -124,7 +124,7 @@ static moon_status make_remote(moon__models *models, const provider *p, const ch
                                 .key_name = key_variable(p),
                                 .provider = moon__models_wire(models, wire)};
     char *url = NULL, *key = NULL;
-    bool own;
+    bool own = false;
     moon_status status = options.provider ? MOON_OK
                                           : moon_error_set(error, MOON_EINVAL, "providers.%s: no wire format \"%s\"",
                                                            provider_name, wire);
@@ -134,6 +134,7 @@ static moon_status make_remote(moon__models *models, const provider *p, const ch
         status = moon_error_set(error, MOON_EINVAL, "%s needs a key: set %s", provider_name, key_variable(p));
     options.base_url = url;
     options.key = key;
+    options.hides_cost = own && p->profile && !p->profile->tells_cost; /* nobody knows a server put in its place */
     if (!status) status = build(models, p, &options, out, error);
     if (key) explicit_bzero(key, strlen(key));
     free(key);

@@ -6,6 +6,11 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum {
+    HEADER_LINE = 100 << 10, /* libcurl takes no longer one */
+    TOO_LARGE = 100,         /* CURLE_TOO_LARGE, of 8.6 */
+};
+
 /* host:port of the request, for printf. */
 #define AT(request) (request)->host->name, (request)->host->port
 #define AT_FORMAT   "%s:%s"
@@ -42,19 +47,42 @@ static moon_status not_connected(const moon__http_request *request, moon_error *
     return moon_error_set(error, MOON_ENET, "cannot connect to " AT_FORMAT ": %s", AT(request), why);
 }
 
+/* Were we heard? Then what is wrong is wrong with the answer. */
+static bool was_sent(const moon__http_request *request) {
+    long size = 0;
+    if (request->easy) request->http->curl.easy_getinfo(request->easy->curl, CURLINFO_REQUEST_SIZE, &size);
+    return size > 0;
+}
+
 /* libcurl's own words, which name certificates and protocols but nothing that we sent. */
 static const char *words(const moon__http_request *request) {
     if (request->easy && request->easy->text[0]) return request->easy->text;
     return request->http->curl.easy_strerror(request->code);
 }
 
+/* Before 8.6 a header line that is too long is "out of memory". It is, if there is none for such a line. */
+static bool header_too_long(const moon__http_request *request) {
+    bool may_be = request->code == CURLE_OUT_OF_MEMORY || (int)request->code == TOO_LARGE;
+    if (!may_be || request->received || !was_sent(request)) return false;
+    moon__buf line;
+    moon__buf_init(&line, HEADER_LINE);
+    bool room = moon__buf_reserve(&line, HEADER_LINE) == MOON_OK;
+    moon__buf_fini(&line);
+    return room;
+}
+
 static moon_status failed(const moon__http_request *request, moon_error *error) {
+    if (header_too_long(request))
+        return moon_error_set(error, MOON_ELIMIT, "the answer of " AT_FORMAT " has a header line that is too long",
+                              AT(request));
     switch (request->code) {
     case CURLE_OUT_OF_MEMORY: return moon_error_set(error, MOON_ENOMEM, "out of memory");
     case CURLE_FAILED_INIT:
         return moon_error_set(error, MOON_EIO, "no connection can be prepared: out of descriptors or memory");
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return moon_error_set(error, MOON_EINVAL, "not a URL: %s", words(request));
+    case CURLE_UNSUPPORTED_PROTOCOL:
+        if (was_sent(request)) break; /* the answer is no HTTP */
+        return moon_error_set(error, MOON_EINVAL, "not a URL: %s", words(request));
     case CURLE_COULDNT_RESOLVE_HOST:
         return moon_error_set(error, MOON_ENET, "there is no host named %s, or the network is down",
                               request->host->name);

@@ -167,6 +167,34 @@ static moon_status own_tools(moon__agent *agent, const moon__agent_extra *extra,
     return status;
 }
 
+/* Is it a tool's name or group, as policy reads it? */
+static bool rules(const char *rule, const char *tool) {
+    size_t n = strlen(rule);
+    return !strncmp(tool, rule, n) && (!tool[n] || (tool[n] == '.' && !memchr(rule, '.', n)));
+}
+
+/* A rule for nothing is a slip of the pen, and what it was meant for would go without. */
+static moon_status check_rules(const moon__agent *agent, const moon_json *policy, moon_error *error) {
+    const moon__tools *tools = agent->base.runtime->tools;
+    size_t n = 0;
+    while (moon__tools_at(tools, n)) n++;
+    const char **names = calloc(n + agent->n_own + 1, sizeof *names), *wrong_rule = NULL;
+    if (!names) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
+    for (size_t i = 0; i < n; i++) names[i] = moon__tools_at(tools, i)->tool->name;
+    for (size_t i = 0; i < agent->n_own; i++) names[n++] = agent->own[i].tool->name;
+    for (const moon_json *m = moon_json_first(policy); m && !wrong_rule; m = moon_json_next(m)) {
+        const char *rule = moon_json_name(m);
+        size_t i = 0;
+        while (i < n && !rules(rule, names[i])) i++;
+        if (i == n && strcmp(rule, "*") != 0) wrong_rule = rule;
+    }
+    const char *near = wrong_rule ? moon__nearest(wrong_rule, names) : NULL;
+    free(names);
+    if (!wrong_rule) return MOON_OK;
+    return moon_error_set(error, MOON_EINVAL, "agent field \"policy\": there is no tool or group \"%.60s\"%s%s%s",
+                          wrong_rule, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
 static moon_status tell_tools(moon__agent *agent, moon_error *error) {
     agent->wire_tools = calloc(agent->n_tools + 1, sizeof *agent->wire_tools);
     if (!agent->wire_tools) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
@@ -260,6 +288,7 @@ static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra,
     if (!status) status = read_extra(agent, error);
     if (!status) status = own_tools(agent, extra, error);
     if (!status) status = take_tools(agent, error);
+    if (!status && policy) status = check_rules(agent, policy, error);
     if (!status) status = tell_tools(agent, error);
     agent->policy = policy;
     agent->settings.agent = agent->base.name;
@@ -286,6 +315,7 @@ moon_status moon__agent_new(moon_runnable **out, moon_runtime *runtime, const mo
     moon__agent *agent = calloc(1, sizeof *agent);
     if (!agent) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
     status = moon__runnable_init(&agent->base, &moon__agent_ops, runtime, name && *name ? name : "agent");
+    if (status) moon_error_set(error, status, "no memory for an agent");
     if (!status) status = copy_spec(agent, spec, error);
     if (!status) status = read_spec(agent, extra, error);
     if (status) {

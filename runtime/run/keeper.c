@@ -49,10 +49,10 @@ struct moon__keeper {
     bool asked;
     uint64_t version, seen;
 
-    moon__job opening;
+    moon__job opening, closing;
     pthread_mutex_t lock;
     pthread_cond_t told;
-    bool opened; /* under lock, as is open_error */
+    bool opened, drained; /* under lock, as is open_error */
     moon_error open_error;
 };
 
@@ -110,9 +110,21 @@ moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon_st
     return status;
 }
 
-static moon_status drain(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    (void)ctx, (void)ops, (void)store, (void)error;
-    return MOON_OK;
+static void tell_drained(void *ctx) {
+    moon__keeper *k = ctx;
+    pthread_mutex_lock(&k->lock);
+    k->drained = true;
+    pthread_cond_broadcast(&k->told);
+    pthread_mutex_unlock(&k->lock);
+}
+
+/* Waits until all that was given to the thread is done: the pool drops what it has not begun. */
+static void drain(moon__keeper *k) {
+    k->closing = (moon__job){.work = tell_drained, .done = nothing, .ctx = k};
+    if (!k->pool || moon__pool_submit(k->pool, &k->closing, NULL)) return; /* there is no thread */
+    pthread_mutex_lock(&k->lock);
+    while (!k->drained) pthread_cond_wait(&k->told, &k->lock);
+    pthread_mutex_unlock(&k->lock);
 }
 
 void moon__keeper_free(moon__keeper *k) {
@@ -120,8 +132,7 @@ void moon__keeper_free(moon__keeper *k) {
     moon__defer_cancel(k->loop, &k->flush);
     moon__timer_stop(k->loop, &k->later);
     moon__timer_stop(k->loop, &k->watch);
-    moon_status drained = k->pool ? moon__keeper_do(k, drain, NULL, NULL) : MOON_OK; /* the pool drops what is left */
-    (void)drained;
+    drain(k);
     moon__pool_free(k->pool);
     if (k->store) k->ops->close(k->store);
     pthread_cond_destroy(&k->told);

@@ -68,7 +68,7 @@ static void tell(moon_run *root, moon_side_kind kind, moon_run_state state, cons
                           .steps = u->steps,
                           .tool_calls = u->tool_calls,
                           .tokens = u->input_tokens + u->output_tokens,
-                          .usd = u->usd};
+                          .usd = u->usd > 0 ? u->usd : 0};
     moon__journal_side(&tree->journal, &(moon_side){.kind = kind, .info = &info});
 }
 

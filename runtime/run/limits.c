@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Limits. Each run has its own, and uses up those of every run above it; a limit is checked before what it limits is
- * begun, and "nothing left" always means stop. -1 stands for "not given", so that a 0 that somebody computed stays a 0.
+ * begun, and "nothing left" always means stop: a run that may make no tool call makes no request either, but one that
+ * has made all it may can still answer. -1 stands for "not given", so that a 0 that somebody computed stays a 0.
  */
 #include <math.h>
 #include <string.h>
@@ -58,11 +59,17 @@ moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_e
 
 /* Says which run of the tree a limit belongs to, where that is not the run itself. */
 static bool refuse(const moon_run *run, const moon_run *holder, moon_stop stop, moon_stop *why, moon__buf *text,
-                   const char *what, double limit) {
+                   const char *unit, double limit) {
+    bool many = limit != 1 && stop != MOON_STOP_USD;
     *why = stop;
-    moon__buf_printf(text, "the limit of %.6g %s%s%s is reached", limit, what, holder == run ? "" : " of ",
-                     holder == run ? "" : holder->runnable->name);
+    moon__buf_printf(text, "the limit of %.6g %s%s%s%s is reached", limit, unit, many ? "s" : "",
+                     holder == run ? "" : " of ", holder == run ? "" : holder->runnable->name);
     return false;
+}
+
+bool moon__limits_usd(const moon_run *run) {
+    while (run && run->limits.usd < 0) run = run->parent;
+    return run != NULL;
 }
 
 void moon__limits_count(moon_run *run, int64_t steps, int64_t calls) {
@@ -76,12 +83,14 @@ bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text) {
     for (const moon_run *r = run; r; r = r->parent) {
         const moon_limits *l = &r->limits;
         int64_t tokens = r->usage.input_tokens + r->usage.output_tokens;
-        if (l->seconds == 0) return refuse(run, r, MOON_STOP_SECONDS, why, text, "seconds", 0);
+        if (l->seconds == 0) return refuse(run, r, MOON_STOP_SECONDS, why, text, "second", 0);
+        if (l->tool_calls == 0) return refuse(run, r, MOON_STOP_TOOL_CALLS, why, text, "tool call", 0);
         if (l->steps >= 0 && r->usage.steps >= l->steps)
-            return refuse(run, r, MOON_STOP_STEPS, why, text, "steps", (double)l->steps);
+            return refuse(run, r, MOON_STOP_STEPS, why, text, "step", (double)l->steps);
         if (l->tokens >= 0 && tokens >= l->tokens)
-            return refuse(run, r, MOON_STOP_TOKENS, why, text, "tokens", (double)l->tokens);
-        if (l->usd >= 0 && r->usage.usd >= l->usd) return refuse(run, r, MOON_STOP_USD, why, text, "USD", l->usd);
+            return refuse(run, r, MOON_STOP_TOKENS, why, text, "token", (double)l->tokens);
+        if (l->usd >= 0 && fmax(r->usage.usd, 0) >= l->usd)
+            return refuse(run, r, MOON_STOP_USD, why, text, "USD", l->usd);
     }
     moon__limits_count(run, 1, 0);
     return true;
@@ -90,7 +99,7 @@ bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text) {
 bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *text) {
     for (const moon_run *r = run; r; r = r->parent)
         if (r->limits.tool_calls >= 0 && n > r->limits.tool_calls - r->usage.tool_calls)
-            return refuse(run, r, MOON_STOP_TOOL_CALLS, why, text, "tool calls", (double)r->limits.tool_calls);
+            return refuse(run, r, MOON_STOP_TOOL_CALLS, why, text, "tool call", (double)r->limits.tool_calls);
     moon__limits_count(run, 0, n);
     return true;
 }
@@ -101,6 +110,6 @@ void moon__limits_use(moon_run *run, const moon_usage *usage) {
         r->usage.cached_tokens += usage->cached_tokens;
         r->usage.output_tokens += usage->output_tokens;
         r->usage.reasoning_tokens += usage->reasoning_tokens;
-        if (usage->usd > 0) r->usage.usd += usage->usd;
+        if (usage->usd >= 0) r->usage.usd = fmax(r->usage.usd, 0) + usage->usd;
     }
 }

@@ -260,8 +260,8 @@ static void step(void *ctx) {
                          .ctx = r};
         r->step_started_us = moon__loop_now(run->runtime->loop);
         tell_step(r);
-        r->asking = true;
-        if (r->chat->model->ops->ask(r->chat, &ask, &error)) {
+        r->asking = !run->stopping; /* else cancel() has arranged the end */
+        if (r->asking && r->chat->model->ops->ask(r->chat, &ask, &error)) {
             r->asking = false;
             fail(r, &error);
         }
@@ -388,18 +388,27 @@ static const char *cut_short(const moon__answer *answer) {
     return NULL;
 }
 
+/* A wrong key, model or address is the user's to mend, and waiting does not help; the rest is the provider's. */
+static moon_stop why_no_answer(moon_status status, const moon_error *error) {
+    if (status == MOON_ENET) return MOON_STOP_PROVIDER;
+    if (status != MOON_EPROVIDER) return MOON_STOP_FAILED;
+    int http = error->cause;
+    bool refused = http == 401 || http == 403 || http == 404, no_answer = http >= 200 && http <= 399;
+    return refused || no_answer ? MOON_STOP_CONFIG : MOON_STOP_PROVIDER;
+}
+
 static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error) {
     react *r = ctx;
     r->asking = false;
     if (status) {
-        bool provider = status == MOON_ENET || status == MOON_EPROVIDER;
-        finish(r, provider ? MOON_STOP_PROVIDER : MOON_STOP_FAILED, NULL, 0, error->text);
+        finish(r, why_no_answer(status, error), NULL, 0, error->text);
         return;
     }
     if (!r->shared) moon__limits_use(r->run, &answer->usage);
     tell_answer(r, answer);
+    if (r->run->stopping) return; /* cancel() has arranged the end */
     const char *cut = cut_short(answer);
-    if (r->run->limits.usd >= 0 && answer->usage.usd < 0)
+    if (answer->usage.usd < 0 && moon__limits_usd(r->run))
         finish(r, MOON_STOP_USD, answer->text, answer->text_length,
                "the cost of the answer is not known, so limit usd cannot be kept: give the model a price in the "
                "configuration");
@@ -442,6 +451,15 @@ static moon_status choose_model(const moon_run *run, const moon__agent *agent, m
     return moon__models_get(run->runtime->models, run->model ? run->model : agent->model, model, error);
 }
 
+/* A limit that cannot be kept is not set. */
+static moon_status check_price(const moon_run *run, const moon__model *model, moon_error *error) {
+    if (!model->hides_cost || run->tree->rehearsal || !moon__limits_usd(run)) return MOON_OK;
+    return moon_error_set(error, MOON_EINVAL,
+                          "limit usd cannot be kept: what %s costs is not known; give it a price in the configuration, "
+                          "or set limit tokens",
+                          model->name);
+}
+
 static moon_status greet(react *r, moon_error *error) {
     static const char plan_text[] =
         "Begin by calling the tool plan with the steps you are going to take, and keep it up to date.";
@@ -474,6 +492,7 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     moon__model *model = NULL;
     moon_status status = moon__calls_new(&r->calls, &options, error);
     if (!status) status = choose_model(run, agent, &model, error);
+    if (!status) status = check_price(run, model, error);
     if (!status) status = model->ops->open(model, &agent->settings, &r->chat, error);
     for (size_t i = 0; i < agent->n_tools; i++) {
         const moon_wire_tool *tool = &agent->wire_tools[i];

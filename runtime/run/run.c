@@ -52,11 +52,9 @@ bool moon__run_tells(moon_run *run, moon_event_type type, const char *key) {
 
 void moon__run_event(moon_run *run, moon_event_type type, const char *key, const moon__buf *body) {
     if (recorded(run, type, key)) return;
-    if (body && body->status) {
-        /* A record without its details would be taken for another one when the run is resumed. */
-        if (run->tree->kept) moon__run_stop(run->tree->root, MOON_STOP_FAILED, "no memory for an event");
-        body = NULL;
-    }
+    if (run->tree->kept && body && body->status) /* it loses the journal */
+        moon__run_stop(run->tree->root, MOON_STOP_JOURNAL,
+                       body->status == MOON_ELIMIT ? "an event is too large to be kept" : "no memory for an event");
     moon__journal_append(&run->tree->journal, type, run->path, key, body);
 }
 
@@ -158,7 +156,7 @@ void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_
 
 /* ---- life ---- */
 
-static void link_run(moon_run *run) {
+void moon__run_link(moon_run *run) {
     run->next = run->runtime->runs;
     run->link = &run->runtime->runs;
     if (run->next) run->next->link = &run->next;
@@ -184,6 +182,18 @@ moon_run *moon_run_ref(moon_run *run) {
     return run;
 }
 
+/* What a result says when there is no memory for more. */
+static const char no_text[] = "", no_memory[] = "out of memory";
+
+static const char *copy_or(const char *text, size_t n, const char *instead) {
+    const char *copy = moon__strndup(text, n);
+    return copy ? copy : instead;
+}
+
+static void free_copy(const char *text) {
+    if (text != no_text && text != no_memory) free((char *)text);
+}
+
 void moon_run_unref(moon_run *run) {
     if (!run || --run->refs) return;
     moon_run *parent = run->parent;
@@ -192,8 +202,8 @@ void moon_run_unref(moon_run *run) {
     free(run->input);
     free(run->model);
     free(run->stop_text);
-    free((char *)run->result.text);
-    free((char *)run->result.error);
+    free_copy(run->result.text);
+    free_copy(run->result.error);
     if (!parent) free_tree(run->tree);
     free(run);
     moon_run_unref(parent);
@@ -203,7 +213,7 @@ static void on_deadline(void *ctx) {
     moon__run_stop(ctx, MOON_STOP_SECONDS, "the time limit is reached");
 }
 
-static void over(moon_run *run) {
+void moon__run_over(moon_run *run) {
     run->finished = true;
     unlink_run(run);
     moon__defer_call(run->runtime->loop, &run->after);
@@ -214,13 +224,14 @@ static void on_told(void *ctx, moon_status status) {
     moon_run *run = ctx;
     if (status && run->result.stop != MOON_STOP_JOURNAL) {
         const char *why = moon__keeper_error(run->runtime->keeper);
-        free((char *)run->result.error);
-        run->result.error = moon__strdup(*why ? why : moon_status_text(status));
+        if (!*why) why = moon_status_text(status);
+        free_copy(run->result.error);
+        run->result.error = copy_or(why, strlen(why), no_memory);
         run->result.stop = MOON_STOP_JOURNAL;
     }
     run->result.resumable = moon_stop_resumable(run->result.stop) && run->tree->journal.durable > 0;
     moon__kept_release(run);
-    over(run);
+    moon__run_over(run);
 }
 
 /* It ended, and so have its children. */
@@ -230,7 +241,7 @@ static void complete(moon_run *run) {
     run->result.wall_ms = (moon__loop_now(run->runtime->loop) - run->started_us) / 1000;
     tell_finished(run);
     if (run->parent || !tree->kept) {
-        over(run);
+        moon__run_over(run);
         return;
     }
     moon__kept_finished(run);
@@ -281,12 +292,13 @@ void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t le
     }
     if (stop != MOON_STOP_DONE && !error) error = moon_stop_text(stop);
     run->result.stop = stop;
-    run->result.text = moon__strndup(text ? text : "", text ? length : 0);
-    run->result.text_length = run->result.text ? text ? length : 0 : 0;
-    run->result.error = stop == MOON_STOP_DONE ? NULL : moon__strdup(error);
-    if (!run->result.text) { /* the answer is lost for want of memory: that is a failure, not an empty answer */
+    if (!text) text = "", length = 0;
+    run->result.text = copy_or(text, length, no_text);
+    run->result.text_length = run->result.text == no_text ? 0 : length;
+    run->result.error = stop == MOON_STOP_DONE ? NULL : copy_or(error, strlen(error), no_memory);
+    if (run->result.text == no_text && stop == MOON_STOP_DONE) { /* an answer that is lost is no empty answer */
         run->result.stop = MOON_STOP_FAILED;
-        run->result.text = moon__strdup("");
+        run->result.error = no_memory;
     }
     stop_children(run, stop == MOON_STOP_DONE ? MOON_STOP_INTERRUPTED : stop);
     if (!run->children) complete(run);
@@ -305,6 +317,21 @@ void moon_run_cancel(moon_run *run) {
     moon__run_stop(run, MOON_STOP_INTERRUPTED, "interrupted");
 }
 
+/* As text, whatever bytes it is given in: journals, models and scripts take no others. */
+static void take_input(moon_run *run, const char *input, size_t n) {
+    moon__buf clean;
+    run->input_length = n;
+    if (moon__text_sound(input, n)) {
+        run->input = moon__strndup(input, n);
+        return;
+    }
+    moon__buf_init(&clean, n * strlen(MOON__REPLACEMENT));
+    moon__text_repair(&clean, input, n);
+    run->input_length = clean.len;
+    run->input = moon__buf_take(&clean);
+    moon__buf_fini(&clean);
+}
+
 moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length) {
     moon_run *run = calloc(1, sizeof *run);
     if (!run) return NULL;
@@ -312,11 +339,12 @@ moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const 
     run->runtime = runtime;
     run->runnable = moon_runnable_ref(runnable);
     run->limits = runtime->limits;
+    run->usage.usd = -1;
     run->deadline = (moon__timer){.fn = on_deadline, .ctx = run};
     run->after = (moon__defer){.fn = after, .ctx = run};
     run->started_us = moon__loop_now(runtime->loop);
-    run->input_length = !input ? 0 : !length || length == SIZE_MAX ? strlen(input) : length;
-    run->input = moon__strndup(input ? input : "", run->input_length);
+    if (!input) input = "", length = 0;
+    take_input(run, input, !length || length == SIZE_MAX ? strlen(input) : length);
     return run;
 }
 
@@ -339,7 +367,7 @@ moon_status moon__run_begin(moon_run *run, moon_error *error) {
         return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
     moon_status status = run->runnable->ops->start(run->runnable, run, error);
     if (status) return moon__run_discard(run, status);
-    link_run(run);
+    moon__run_link(run);
     if (run->parent) run->parent->children++;
     moon__run_busy(run, 1);
     if (start_deadline(run)) moon__run_stop(run, MOON_STOP_FAILED, "no memory for the time limit");
@@ -387,108 +415,6 @@ moon_status moon_run_start(moon_run **out, moon_runtime *runtime, moon_runnable 
     run->given = options->limits ? *options->limits : MOON_LIMITS_NONE;
     moon__limits_tighten(&run->limits, &run->given);
     status = moon__run_begin(run, error);
-    if (!status) *out = run;
-    return status;
-}
-
-/* ---- children ---- */
-
-static char *child_path(const moon_run *parent, const char *place) {
-    moon__buf path;
-    moon__buf_init(&path, 64 << 10);
-    moon__buf_printf(&path, "%s%s%s", parent->path, *parent->path ? "." : "", place);
-    char *text = moon__buf_take(&path);
-    moon__buf_fini(&path);
-    return text;
-}
-
-/* Is the child that was recorded at this place the one that is started now? */
-static bool same_child(moon_run *run, const moon__recorded *was) {
-    char then[200], now[200];
-    size_t length;
-    moon_json *body = moon__run_recorded_body(run, was);
-    if (!body) return false;
-    const char *name = moon_json_str(moon_json_get(body, "name"), NULL);
-    const char *input = moon_json_str(moon_json_get(body, "input"), &length);
-    bool same = name && input && !strcmp(name, run->runnable->name) && length == run->input_length &&
-                !memcmp(input, run->input, length);
-    if (!same) {
-        snprintf(then, sizeof then, "a run of %.40s on \"%.80s\"", name ? name : "?", input ? input : "?");
-        snprintf(now, sizeof now, "one of %.40s on \"%.80s\"", run->runnable->name, run->input);
-        moon__run_diverged(run, was->seq, then, now);
-    }
-    moon__json_free(body);
-    return same;
-}
-
-static void take_usage(moon_run *run, const moon_json *usage) {
-    moon_usage u;
-    moon__usage_read(&u, usage);
-    moon__limits_use(run, &u);
-    moon__limits_count(run, u.steps, u.tool_calls);
-}
-
-/* The child ended before: its result is given again, and nothing of it is done. */
-static moon_status end_as_recorded(moon_run *run, const moon_json *body, bool shared, moon_error *error) {
-    size_t length = 0;
-    const char *text = moon_json_str(moon_json_get(body, "text"), &length);
-    const char *why = moon_json_str(moon_json_get(body, "error"), NULL);
-    run->result.stop = moon__stop_named(moon_json_str(moon_json_get(body, "stop_reason"), NULL));
-    run->result.text = moon__strndup(text ? text : "", length);
-    run->result.text_length = length;
-    run->result.error = moon__strdup(why);
-    if (!run->result.text || (why && !run->result.error))
-        return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
-    if (!shared) take_usage(run, moon_json_get(body, "usage"));
-    run->result.usage = run->usage;
-    moon_json_int(moon_json_get(body, "wall_ms"), &run->result.wall_ms);
-    run->ended = run->stopping = true; /* nothing of it is to be stopped any more */
-    link_run(run);
-    run->parent->children++;
-    moon__run_busy(run, 1);
-    over(run);
-    return MOON_OK;
-}
-
-/* Did whoever started the child do something after it had ended? Then its end was taken for what it was. Else one that
- * can go on (a limit, a provider that was away, the whole tree stopped) does. */
-static bool went_on(const moon_run *run, const moon__recorded *ended) {
-    const char *dot = strrchr(run->path, '.');
-    return moon__replay_last(run->tree->replay, run->path, dot ? (size_t)(dot - run->path) : 0) > ended->seq;
-}
-
-/* Begins a child, or takes it from the journal. */
-static moon_status begin_child(moon_run *run, moon_error *error) {
-    const moon__recorded *created = moon__run_recorded(run, MOON_EVENT_RUN_CREATED, ""),
-                         *ended = moon__run_recorded(run, MOON_EVENT_RUN_FINISHED, "");
-    if (created && !same_child(run, created))
-        return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the script has changed"));
-    if (!created || !ended || run->tree->rehearsal == MOON__REHEARSE_TOOLS) return moon__run_begin(run, error);
-    moon_json *body = moon__run_recorded_body(run, ended);
-    if (!body) return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the journal cannot be read"));
-    moon_stop stop = moon__stop_named(moon_json_str(moon_json_get(body, "stop_reason"), NULL));
-    bool taken = !moon_stop_resumable(stop) || went_on(run, ended);
-    moon_status status =
-        taken ? end_as_recorded(run, body, ended->seq <= run->tree->shared, error) : moon__run_begin(run, error);
-    moon__json_free(body);
-    return status;
-}
-
-moon_status moon__run_child(moon_run **out, moon_run *parent, const char *place, moon_runnable *runnable,
-                            const char *input, size_t length, void (*done)(void *ctx, moon_run *child), void *ctx,
-                            moon_error *error) {
-    if (parent->stopping || parent->ended) return moon_error_set(error, MOON_ECANCELLED, "the run is ending");
-    moon_run *run = moon__run_alloc(parent->runtime, runnable, input, length ? length : SIZE_MAX);
-    if (!run) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
-    const moon_run *root = parent->tree->root;
-    run->parent = moon_run_ref(parent);
-    run->tree = parent->tree;
-    run->path = child_path(parent, place);
-    run->on_done = done;
-    run->on_done_ctx = ctx;
-    if (!run->path || !run->input || (root->model && !(run->model = moon__strdup(root->model))))
-        return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
-    moon_status status = begin_child(run, error);
     if (!status) *out = run;
     return status;
 }

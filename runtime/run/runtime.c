@@ -43,17 +43,17 @@ moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_optio
     moon__random_init(&rt->random, options->seed);
     moon_status status = copy_options(&rt->options, options, error);
     if (!status) status = moon__space_new(&rt->space, options->workspace ? options->workspace : ".", error);
-    if (!status) status = moon__loop_new(&rt->loop, clock, error);
+    if (!status) status = moon__loop_new(&rt->loop, &rt->clock, error);
     if (!status) status = moon__pool_new(&rt->pool, rt->loop, options->workers ? options->workers : WORKERS, error);
     if (!status) status = moon__tools_new(&rt->tools, error);
     if (!status) status = moon__models_new(&rt->models, rt->loop, &rt->random, error);
+    if (!status && options->model) status = moon__models_set_default(rt->models, options->model, "--model", error);
     if (!status && options->journal && *options->journal)
         status = moon__runtime_set_journal(rt, options->store, options->journal, error);
     if (status) {
         moon_runtime_free(rt);
         return status;
     }
-    if (options->model) moon__models_set_default(rt->models, options->model, "--model");
     *out = rt;
     return MOON_OK;
 }
@@ -75,7 +75,8 @@ void moon_runtime_free(moon_runtime *rt) {
     moon__model_unref(rt->info_model);
     if (rt->scripts) rt->free_scripts(rt->scripts);
     moon__models_free(rt->models);
-    moon__pool_free(rt->pool);
+    if (!moon__pool_free(rt->pool)) return; /* a tool does not stop: what it may touch hangs from the loop, and stays */
+    if (rt->loop) moon__loop_step(rt->loop, 0); /* what late tools have posted */
     moon__tools_free(rt->tools);
     moon__space_free(rt->space);
     moon__loop_free(rt->loop);

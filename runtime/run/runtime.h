@@ -101,7 +101,7 @@ struct moon_run {
 void moon__run_stop(moon_run *run, moon_stop why, const char *text);
 /* Events of this run. key tells the event from others of its type in this run, and is the same when the run is resumed.
  * tells: make the body, then give it to event (body may be NULL); false: nobody wants it, or it is in the journal
- * already, and this was all. */
+ * already, and this was all. Either may stop the run: a reader cancels it, or memory is out. */
 bool moon__run_tells(moon_run *run, moon_event_type type, const char *key);
 void moon__run_event(moon_run *run, moon_event_type type, const char *key, const moon__buf *body);
 /* What the journal holds of this kind; NULL: nothing, the run does it now. use: it is taken instead. */
@@ -110,6 +110,9 @@ const moon__recorded *moon__run_recorded(const moon_run *run, moon_event_type ty
 moon_json *moon__run_recorded_body(moon_run *run, const moon__recorded *recorded);
 /* Gives a record to the readers once more. */
 void moon__run_show(moon_run *run, const moon__recorded *recorded);
+/* Into the runtime's list; and out of it, when it has ended and so have its children: done comes from the loop. */
+void moon__run_link(moon_run *run);
+void moon__run_over(moon_run *run);
 /* Begins a run whose tree is in place; it gives the run back if it fails. */
 MOON_MUST_USE moon_status moon__run_begin(moon_run *run, moon_error *error);
 moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length);
@@ -132,6 +135,8 @@ void moon__limits_replace(moon_limits *limits, const moon_limits *other);
 MOON_MUST_USE moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error);
 /* May the run make one more request? Counts it when it may: true. Else *why and a text. */
 bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text);
+/* Does one for usd hold for the run? */
+bool moon__limits_usd(const moon_run *run);
 /* Counts a step, or n tool calls, that were made before. */
 void moon__limits_count(moon_run *run, int64_t steps, int64_t calls);
 /* May it make n more tool calls? Counts them when it may. */

@@ -9,6 +9,9 @@
  *   proc          not NULL while a subprocess runs; cleared by its done                   (loop thread)
  *   progressing   counts progress lines that are under way as posts                       (any thread)
  *
+ * `left`: the result was given without them, since the worker did not come back in time. It still writes to the call's
+ * buffer, so that nobody else looks at it; the call is freed when all are over.
+ *
  * `ended` is the only thing that threads race for: the first done or fail wins, a second one is a bug of the tool and
  * asserts.
  */
@@ -39,7 +42,7 @@ struct moon_call {
     moon__jw json;
     bool is_json, failed, timed_out;
     atomic_bool cancelled, ended;
-    bool worker_busy, arrived;
+    bool worker_busy, arrived, left;
     moon__job job;
     moon__post post;
     moon__defer defer;
@@ -63,7 +66,20 @@ static void free_call(moon_call *call) {
     }
     moon__buf_fini(&call->out);
     moon__json_free(call->o.args);
+    moon__scratch_unref(call->o.scratch);
     free(call);
+}
+
+static void fail_text(moon_call *call, const char *format, ...) MOON_PRINTF(2, 3);
+static void fail_text(moon_call *call, const char *format, ...) {
+    va_list args;
+    moon__buf_fini(&call->out);
+    moon__buf_init(&call->out, FAIL_CEILING);
+    va_start(args, format);
+    moon__buf_vprintf(&call->out, format, args);
+    va_end(args);
+    call->failed = true;
+    call->is_json = false;
 }
 
 /* Keeps the whole in the scratch and leaves the model a head and a tail, cut between lines where there are any. */
@@ -91,19 +107,8 @@ static void cut(moon_call *call, size_t max) {
     moon__buf_add(&cut, whole + from, n - from);
     moon__buf_fini(&call->out);
     call->out = cut;
+    if (cut.status) fail_text(call, "no memory for the result of %s", call->o.entry->tool->name);
     call->result.truncated = true;
-    call->is_json = false;
-}
-
-static void fail_text(moon_call *call, const char *format, ...) MOON_PRINTF(2, 3);
-static void fail_text(moon_call *call, const char *format, ...) {
-    va_list args;
-    moon__buf_fini(&call->out);
-    moon__buf_init(&call->out, FAIL_CEILING);
-    va_start(args, format);
-    moon__buf_vprintf(&call->out, format, args);
-    va_end(args);
-    call->failed = true;
     call->is_json = false;
 }
 
@@ -127,6 +132,7 @@ static void settle(moon_call *call) {
         moon__text_repair(&clean, call->out.p, n);
         moon__buf_fini(&call->out);
         call->out = clean;
+        if (clean.status) fail_text(call, "no memory for the result of %s", tool->name);
     }
     size_t max = tool->result_max ? tool->result_max : RESULT_DEFAULT;
     if (call->out.len > max) cut(call, max);
@@ -134,6 +140,10 @@ static void settle(moon_call *call) {
 
 static void deliver(moon_call *call) {
     if (!call->arrived || call->worker_busy || call->proc || atomic_load(&call->progressing)) return;
+    if (call->left) {
+        free_call(call);
+        return;
+    }
     moon__timer_stop(call->o.loop, &call->timer);
     settle(call);
     call->result.ok = !call->failed;
@@ -181,16 +191,45 @@ static void worked(void *ctx) {
 
 void moon__call_cancel(moon_call *call) {
     const moon_tool *tool = call->o.entry->tool;
-    if (atomic_exchange(&call->cancelled, true) || atomic_load(&call->ended)) return;
+    if (atomic_exchange(&call->cancelled, true)) return;
+    if (call->worker_busy && moon__timer_start(call->o.loop, &call->timer, MOON__CALL_GRACE_MS * INT64_C(1000)))
+        moon__timer_stop(call->o.loop, &call->timer); /* no memory: then it is waited for */
+    if (atomic_load(&call->ended)) return;
     if (call->proc) moon__proc_stop(call->proc);
     if (tool->cancel) tool->cancel(tool->self, call);
 }
 
-static void on_timeout(void *ctx) {
+/* The worker does not come back: the result is given without it. */
+static void leave(moon_call *call) {
+    const moon_tool *tool = call->o.entry->tool;
+    moon__buf text;
+    int job = moon__pool_leave(call->o.pool, &call->job);
+    if (job == MOON__JOB_ENDED) return;
+    if (job == MOON__JOB_WAITING) { /* behind others that do not come back */
+        call->worker_busy = false;
+        moon_call_fail(call, "it was not begun");
+        return;
+    }
+    call->left = true;
+    moon__buf_init(&text, FAIL_CEILING);
+    moon__buf_printf(&text, "%s does not stop, %d s after %s: it is left to itself%s", tool->name,
+                     MOON__CALL_GRACE_MS / 1000, call->timed_out ? "its time limit" : "it was cancelled",
+                     tool->effects & MOON_READ_ONLY ? "" : ", and may still have an effect");
+    call->result.text = text.p ? text.p : "";
+    call->result.length = text.len;
+    call->result.wall_ms = (moon__loop_now(call->o.loop) - call->started_us) / 1000;
+    call->o.done(call->o.ctx, &call->result);
+    moon__buf_fini(&text);
+}
+
+static void on_timer(void *ctx) {
     moon_call *call = ctx;
-    if (atomic_load(&call->ended) || atomic_load(&call->cancelled)) return;
-    call->timed_out = true;
-    moon__call_cancel(call);
+    if (atomic_load(&call->cancelled))
+        leave(call);
+    else if (!atomic_load(&call->ended)) {
+        call->timed_out = true;
+        moon__call_cancel(call);
+    }
 }
 
 moon_status moon__call_start(moon_call **out, const moon__call_options *options, moon_error *error) {
@@ -201,15 +240,17 @@ moon_status moon__call_start(moon_call **out, const moon__call_options *options,
         return moon_error_set(error, MOON_ENOMEM, "no memory for a call of %s", tool->name);
     }
     call->o = *options;
+    moon__scratch_ref(call->o.scratch);
     moon__buf_init(&call->out, RESULT_CEILING);
     call->post = (moon__post){.fn = on_end, .ctx = call};
     call->defer = (moon__defer){.fn = on_end, .ctx = call};
     call->loop_thread = pthread_self();
-    call->timer = (moon__timer){.fn = on_timeout, .ctx = call};
+    call->timer = (moon__timer){.fn = on_timer, .ctx = call};
     call->job = (moon__job){.work = work, .done = worked, .ctx = call};
     call->started_us = moon__loop_now(call->o.loop);
     int64_t timeout_ms = tool->timeout_ms ? tool->timeout_ms : TIMEOUT_DEFAULT_MS;
     moon_status status = moon__timer_start(call->o.loop, &call->timer, timeout_ms * 1000);
+    if (status) moon_error_set(error, status, "no memory for a call of %s", tool->name);
     if (!status && tool->flags & MOON_TOOL_BLOCKING) {
         call->worker_busy = true;
         status = moon__pool_submit(call->o.pool, &call->job, error);
@@ -320,7 +361,7 @@ typedef struct progress {
 static void on_progress(void *ctx) {
     progress *p = ctx;
     moon_call *call = p->call;
-    call->o.progress(call->o.ctx, p->text);
+    if (!call->left) call->o.progress(call->o.ctx, p->text);
     free(p);
     atomic_fetch_sub(&call->progressing, 1);
     deliver(call);

@@ -6,11 +6,17 @@
  *   start → (worker or loop) → done | fail → [result cut to size, whole spilled] → done callback on the loop thread →
  * freed. Timeout and cancel set the cancelled flag, end the call's subprocess and call the tool's cancel; the call then
  * ends as the tool does. Whatever thread ends it, the callback comes from the loop, never inline.
+ *
+ * A blocking tool that has not come back MOON__CALL_GRACE_MS after that is left to itself: the callback comes with an
+ * error, and what the tool may still touch (the call, its scratch, the workspace) stays until it comes back, if it
+ * does.
  */
 #include "pool.h"
 #include "proc.h"
 #include "space.h"
 #include "tools.h"
+
+enum { MOON__CALL_GRACE_MS = 5000 };
 
 typedef struct moon__call_result {
     bool ok;

@@ -47,6 +47,7 @@ typedef struct note {
 
 struct moon__scratch {
     moon__space *space;
+    unsigned refs;        /* loop thread only */
     pthread_mutex_t lock; /* workers share everything below */
     seen *seen[SEEN_BUCKETS];
     note *notes;
@@ -155,6 +156,7 @@ moon_status moon__scratch_new(moon__scratch **out, moon__space *space, moon_erro
     moon__scratch *scratch = calloc(1, sizeof *scratch);
     if (!scratch) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     scratch->space = space;
+    scratch->refs = 1;
     scratch->spill_fd = -1;
     pthread_mutex_init(&scratch->lock, NULL);
     *out = scratch;
@@ -168,12 +170,24 @@ static void remove_spill(moon__scratch *scratch) {
         unlinkat(scratch->spill_fd, name, 0);
     }
     close(scratch->spill_fd);
+    scratch->spill_fd = -1;
     rmdir(scratch->spill_path);
 }
 
 void moon__scratch_free(moon__scratch *scratch) {
     if (!scratch) return;
+    pthread_mutex_lock(&scratch->lock);
     if (scratch->spill_fd >= 0) remove_spill(scratch);
+    pthread_mutex_unlock(&scratch->lock);
+    moon__scratch_unref(scratch);
+}
+
+void moon__scratch_ref(moon__scratch *scratch) {
+    if (scratch) scratch->refs++;
+}
+
+void moon__scratch_unref(moon__scratch *scratch) {
+    if (!scratch || --scratch->refs) return;
     free(scratch->spill_path);
     for (size_t i = 0; i < SEEN_BUCKETS; i++)
         for (seen *s = scratch->seen[i], *next; s; s = next) {
@@ -193,24 +207,25 @@ moon__space *moon__scratch_space(moon__scratch *scratch) {
     return scratch->space;
 }
 
+/* Under the lock, since the directory may go meanwhile. */
+static moon_status open_spilled(moon__scratch *scratch, const char *path, int flags, int *fd, moon_error *error) {
+    pthread_mutex_lock(&scratch->lock);
+    bool any = scratch->spill_fd >= 0, reads = (flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT);
+    *fd = any && reads ? beneath(scratch->spill_fd, path + sizeof spill_prefix - 1, flags, 0) : -1;
+    int cause = errno;
+    pthread_mutex_unlock(&scratch->lock);
+    if (!any) return moon_error_set(error, MOON_ENOTFOUND, "cannot open %.250s: no result was kept", path);
+    if (!reads) return moon_error_set(error, MOON_EDENIED, "%.250s can only be read", path);
+    return *fd < 0 ? open_error(path, cause, error) : MOON_OK;
+}
+
 moon_status moon__scratch_open(moon__scratch *scratch, const char *path, int flags, mode_t mode, int *fd,
                                moon_error *error) {
     char rel[PATH_LIMIT];
-    int root = scratch->space->fd;
-    if (!strncmp(path, spill_prefix, sizeof spill_prefix - 1)) {
-        pthread_mutex_lock(&scratch->lock);
-        root = scratch->spill_fd;
-        pthread_mutex_unlock(&scratch->lock);
-        if (root < 0) return moon_error_set(error, MOON_ENOTFOUND, "cannot open %.250s: no result was kept", path);
-        if ((flags & O_ACCMODE) != O_RDONLY || flags & O_CREAT)
-            return moon_error_set(error, MOON_EDENIED, "%.250s can only be read", path);
-        if (snprintf(rel, sizeof rel, "%s", path + sizeof spill_prefix - 1) >= (int)sizeof rel)
-            return moon_error_set(error, MOON_EINVAL, "the path is too long");
-    } else {
-        moon_status status = relative(scratch->space, path, rel, error);
-        if (status) return status;
-    }
-    *fd = beneath(root, rel, flags, mode);
+    if (!strncmp(path, spill_prefix, sizeof spill_prefix - 1)) return open_spilled(scratch, path, flags, fd, error);
+    moon_status status = relative(scratch->space, path, rel, error);
+    if (status) return status;
+    *fd = beneath(scratch->space->fd, rel, flags, mode);
     return *fd < 0 ? open_error(path, errno, error) : MOON_OK;
 }
 

@@ -13,7 +13,10 @@ const char *moon__space_path(const moon__space *space); /* absolute */
 
 typedef struct moon__scratch moon__scratch;
 MOON_MUST_USE moon_status moon__scratch_new(moon__scratch **out, moon__space *space, moon_error *error);
-void moon__scratch_free(moon__scratch *scratch); /* removes its directory */
+void moon__scratch_free(moon__scratch *scratch); /* the run's: removes its directory, and gives up its reference */
+/* A call's reference, for a worker that may outlast the run. Loop thread; NULL is fine. */
+void moon__scratch_ref(moon__scratch *scratch);
+void moon__scratch_unref(moon__scratch *scratch);
 MOON_MUST_USE moon_status moon__scratch_open(moon__scratch *scratch, const char *path, int flags, mode_t mode, int *fd,
                                              moon_error *error);
 MOON_MUST_USE moon_status moon__scratch_replace(moon__scratch *scratch, const char *path, const void *data, size_t n,

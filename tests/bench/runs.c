@@ -5,11 +5,11 @@
  *
  *   BENCH_URL=http://127.0.0.1:PORT/v1 BENCH_MODEL=tools-5-d200 BENCH_RUNS=1000 bench_runs SCRIPT
  *
- * BENCH_EVENTS=1 has the events read. BENCH_JOURNAL=FILE keeps the runs. BENCH_STEPS=N ends them after N steps; with
- * BENCH_RESUME=1 the newest run of the journal is resumed instead, which replays its steps and then stops again.
- * BENCH_STREAM=1 asks for a streamed answer. Exits 0 if every run ended with a text. Prints a line that begins with
- * "BENCH": runs that ended well, steps, wall ms, and the event loop's lag as a 5 ms timer of the host would see it
- * (µs).
+ * BENCH_PARK=1 parks runs that only wait. BENCH_EVENTS=1 has the events read. BENCH_JOURNAL=FILE keeps the runs.
+ * BENCH_STEPS=N ends them after N steps; with BENCH_RESUME=1 the newest run of the journal is resumed instead, which
+ * replays its steps and then stops again. BENCH_STREAM=1 asks for a streamed answer. Exits 0 if every run ended with a
+ * text. Prints a line that begins with "BENCH": runs that ended well, steps, wall ms, and the event loop's lag as a 5
+ * ms timer of the host would see it (µs).
  */
 #include <poll.h>
 #include <stdio.h>
@@ -105,6 +105,7 @@ int main(int argc, char **argv) {
     moon_limits limits = MOON_LIMITS_NONE;
     if (getenv("BENCH_STEPS")) limits.steps = strtol(getenv("BENCH_STEPS"), NULL, 10);
     moon_run_options run = {.size = sizeof run, .input = "go", .allow_all = true, .limits = &limits};
+    run.park = getenv("BENCH_PARK") != NULL;
     size_t bytes = 0;
     if (getenv("BENCH_EVENTS")) {
         run.on_event = read_event;
@@ -126,7 +127,8 @@ int main(int argc, char **argv) {
         lag[calls++ % LAG_SLOTS] = worked + now_us() - begun;
         while (done < next && moon_run_finished(runs[done])) {
             const moon_result *result = moon_run_result(runs[done]);
-            if ((result->stop == MOON_STOP_DONE && result->text_length) || result->stop == MOON_STOP_STEPS)
+            if ((result->stop == MOON_STOP_DONE && result->text_length) || result->stop == MOON_STOP_STEPS ||
+                result->stop == MOON_STOP_WAITING)
                 ok++;
             else
                 fprintf(stderr, "run %zu: %s\n", done, result->error ? result->error : "no text");

@@ -500,9 +500,9 @@ class Screen:
             self.seen += os.read(self.master, 65536).decode("utf-8", "backslashreplace")
         return bool(ready)
 
-    def wait_for(self, text, seconds=60):
+    def wait_for(self, text, times=1, seconds=60):
         end = time.monotonic() + seconds
-        while text not in self.seen:
+        while self.seen.count(text) < times:
             if time.monotonic() > end:
                 self.case.fail(f"waited for {text!r}; the screen: {self.seen!r}")
             self.read(0.1)
@@ -628,6 +628,19 @@ return { tool_calls = { { name = "shell", arguments = { command = "echo run " ..
         self.assertEqual(code, 0, screen.seen)
         self.assertTrue(out.startswith("told:"), out)
         self.assertTrue(os.path.exists(os.path.join(self.work, "new.txt")))
+
+    def test_an_answer_from_elsewhere_takes_the_question_away(self):
+        screen = self.screen(self.TWICE)
+        screen.wait_for("[n] no: ")
+        run = json.loads(self.moonlet("runs", "--json").out)[0]["run"]
+        self.moonlet("approve", run, "c1")
+        screen.wait_for("That was answered elsewhere.")
+        screen.wait_for("[n] no: ", 2)
+        self.assertEqual(screen.seen.count("wants to run"), 2, screen.seen)
+        screen.type("y\n")
+        code, out = screen.end()
+        self.assertEqual(code, 0, screen.seen)
+        self.assertIn("run 1", out)
 
     def test_no_with_a_reason(self):
         screen = self.screen(self.WRITE)

@@ -311,6 +311,19 @@ class Limits(harness.Case):
         self.assertEqual((done.code, out["stop_reason"], len(model.requests)), (3, "limit_usd", 1), done)
         self.assertIn("price", out["error"])
 
+    def test_usd_where_the_cost_cannot_be_known_is_refused_at_once(self):
+        env = self.environment(VLLM_API_KEY="k")
+        done = self.moonlet("run", self.agent(), "go", "-m", "vllm/mock", "--limit", "usd=5", "--json", env=env)
+        self.assertEqual((done.code, done.json()["exit_code"]), (2, 2), done)
+        self.assertRegex(done.json()["error"], "usd.*vllm/mock.*price")
+        done = self.moonlet("run", self.agent("limits = { usd = 5 },"), "go", "-m", "vllm/mock", env=env)
+        self.assertEqual(done.code, 2, done)
+
+    def test_cost_that_is_not_known_is_not_told(self):
+        with MockModel([text("ok")]) as model:
+            done, out = self.run_agent(model, self.agent(), "go")
+        self.assertNotIn("usd", out["usage"], done)
+
     def test_seconds_end_a_model_that_hangs(self):
         never = threading.Event()
         done, out, _ = self.limited([text("too late", pause=never)], "seconds=1")

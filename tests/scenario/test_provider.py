@@ -21,34 +21,46 @@ class Provider(harness.Case):
             done, out = self.run_agent(model, self.agent(fields), "go", *arguments, **options)
         return done, out, model
 
-    def assert_unavailable(self, done, out, *words):
-        self.assertEqual((done.code, out["stop_reason"]), (6, "provider_unavailable"), done)
+    def assert_unavailable(self, done, out, *words, code=6, reason="provider_unavailable"):
+        self.assertEqual((done.code, out["stop_reason"]), (code, reason), done)
         for word in words:
             self.assertIn(word, out["error"])
+
+    def assert_misconfigured(self, done, out, *words):
+        """A key, model or address that is wrong: asking again does not help, mending does."""
+        self.assert_unavailable(done, out, *words, code=2, reason="configuration")
 
 
 class Refusals(Provider):
     def test_401_is_not_tried_again(self):
         done, out, model = self.ask([failure(401, "Incorrect API key provided", "invalid_api_key")], env={"MOONLET_API_KEY": "sk-very-secret"})
-        self.assert_unavailable(done, out, "401", "Incorrect API key")
+        self.assert_misconfigured(done, out, "401", "Incorrect API key")
         self.assertEqual(len(model.requests), 1)
         self.assertNotIn("sk-very-secret", done.out + done.err)
 
     def test_404_names_the_model(self):
         done, out, model = self.ask([failure(404, "The model `mock` does not exist", "model_not_found")])
-        self.assert_unavailable(done, out, "404", "mock")
+        self.assert_misconfigured(done, out, "404", "mock")
         self.assertEqual(len(model.requests), 1)
 
     def test_400_and_403_are_not_tried_again(self):
         for status in (400, 403, 422):
             with self.subTest(status):
                 done, out, model = self.ask([failure(status, "the reason given")])
-                self.assert_unavailable(done, out, str(status), "the reason given")
+                (self.assert_misconfigured if status == 403 else self.assert_unavailable)(done, out, str(status), "the reason given")
                 self.assertEqual(len(model.requests), 1)
+
+    def test_what_was_misconfigured_goes_on_when_it_is_mended(self):
+        with MockModel([failure(401, "no such key"), text("ok")]) as model:
+            env = {"XDG_STATE_HOME": self.home, **self.environment(model)}
+            done = self.moonlet("run", self.agent(), "go", "-m", "custom/mock", "--json", env=env)
+            self.assert_misconfigured(done, done.json())
+            again = self.moonlet("resume", done.json()["run"], env=env)
+        self.assertEqual((again.code, again.out), (0, "ok\n"), again)
 
     def test_refusal_without_a_body(self):
         done, out, _ = self.ask([Reply(b"", 403, length=True)])
-        self.assert_unavailable(done, out, "403")
+        self.assert_misconfigured(done, out, "403")
 
     def test_key_is_sent_as_bearer_and_not_at_all_without_one(self):
         _, _, model = self.ask([text("ok")], env={"MOONLET_API_KEY": "sk-test"})
@@ -208,7 +220,7 @@ class Nonsense(Provider):
         for status in (200, 404):
             with self.subTest(status):
                 done, out, _ = self.ask(lambda request: Reply(page, status, kind="text/html", length=True), fields="retries = 0,")
-                self.assert_unavailable(done, out)
+                self.assert_misconfigured(done, out)
                 self.assertRegex(out["error"], "(?i)html|not json|no json|404")
 
     def test_truncated_json(self):

@@ -21,7 +21,8 @@ typedef struct fake_answer {
     size_t n_calls;
     const char *finish;
     moon_usage usage;
-    moon_status status; /* not OK: the ask fails with this and text */
+    moon_status status; /* not OK: the ask fails with this, text and cause */
+    int cause;
     bool never;
 } fake_answer;
 
@@ -56,6 +57,7 @@ static inline void fake_deliver(void *ctx) {
     if (a->status) {
         moon_error error = {0};
         moon_error_set(&error, a->status, "%s", a->text ? a->text : "failed");
+        error.cause = a->cause;
         ask.done(ask.ctx, a->status, NULL, &error);
         return;
     }

@@ -3,6 +3,7 @@
 #include "loop_clock.h"
 #include "pool.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -164,6 +165,70 @@ static void test_pool__free_delivers_what_has_finished(void **state) {
     assert_int_equal(n_done, 2);
 }
 
+static void test_pool__what_is_left_gives_its_place_to_others(void **state) {
+    moon__pool *pool = pool_of(1);
+    job stuck, next;
+    (void)state;
+    n_done = 0;
+    set_gate(false);
+    submit(pool, &stuck, work_at_gate);
+    await_at_gate(1);
+    submit(pool, &next, work);
+    assert_int_equal(moon__pool_leave(pool, &stuck.job), MOON__JOB_RUNNING);
+    while (!n_done) moon__loop_step(loop, -1);
+    assert_int_equal(next.done, 1);
+    assert_false(moon__pool_free(pool));
+    assert_int_equal(n_done, 1);
+    set_gate(true);
+    while (n_done < 2) moon__loop_step(loop, -1);
+    assert_true(moon__pool_free(pool));
+}
+
+static void test_pool__what_is_left_may_end_before_the_pool(void **state) {
+    moon__pool *pool = pool_of(2);
+    job stuck[2];
+    (void)state;
+    n_done = 0;
+    set_gate(false);
+    for (int i = 0; i < 2; i++) submit(pool, &stuck[i], work_at_gate);
+    await_at_gate(2);
+    for (int i = 0; i < 2; i++) assert_int_equal(moon__pool_leave(pool, &stuck[i].job), MOON__JOB_RUNNING);
+    set_gate(true);
+    while (n_done < 1) moon__loop_step(loop, -1);
+    while (!moon__pool_free(pool)) moon__loop_step(loop, 1);
+    assert_int_equal(n_done, 2);
+}
+
+static void test_pool__what_is_left_before_it_began_never_runs(void **state) {
+    moon__pool *pool = pool_of(1);
+    job jobs[4];
+    (void)state;
+    n_done = 0;
+    set_gate(false);
+    for (int i = 0; i < 4; i++) submit(pool, &jobs[i], work_at_gate);
+    await_at_gate(1);
+    assert_int_equal(moon__pool_leave(pool, &jobs[3].job), MOON__JOB_WAITING);
+    assert_int_equal(moon__pool_leave(pool, &jobs[1].job), MOON__JOB_WAITING);
+    set_gate(true);
+    while (n_done < 2) moon__loop_step(loop, -1);
+    assert_true(moon__pool_free(pool));
+    assert_true(jobs[0].done && jobs[2].done && !jobs[1].started && !jobs[3].started);
+}
+
+static void test_pool__what_has_ended_cannot_be_left(void **state) {
+    moon__pool *pool = pool_of(1);
+    struct pollfd posted = {.fd = moon__loop_fd(loop), .events = POLLIN};
+    job j;
+    (void)state;
+    n_done = 0;
+    moon__loop_step(loop, 0);
+    submit(pool, &j, work);
+    assert_int_equal(poll(&posted, 1, 60000), 1);
+    assert_int_equal(moon__pool_leave(pool, &j.job), MOON__JOB_ENDED);
+    while (!n_done) moon__loop_step(loop, -1);
+    assert_true(moon__pool_free(pool));
+}
+
 static moon__pool *chain_pool;
 static void submit_next(void *ctx) {
     job *j = ctx;
@@ -212,6 +277,10 @@ int main(void) {
         TEST(test_pool__as_many_threads_as_it_may_have),
         TEST(test_pool__free_waits_for_what_runs_and_drops_the_rest),
         TEST(test_pool__free_delivers_what_has_finished),
+        TEST(test_pool__what_is_left_gives_its_place_to_others),
+        TEST(test_pool__what_is_left_may_end_before_the_pool),
+        TEST(test_pool__what_is_left_before_it_began_never_runs),
+        TEST(test_pool__what_has_ended_cannot_be_left),
         TEST(test_pool__done_may_submit_the_same_job_again),
         TEST(test_pool__a_fake_clock_waits_for_jobs),
     };

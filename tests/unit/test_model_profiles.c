@@ -91,13 +91,42 @@ static void test_models__order_of_defaults(void **state) {
     expect(models, NULL, "groq/llama", "MOONLET_MODEL", "https://api.groq.com/openai/v1", "GROQ_API_KEY");
     setenv("MOONLET_MODEL", "offline", 1);
     expect(models, NULL, "offline", "MOONLET_MODEL", NULL, NULL);
-    moon__models_set_default(models, "openrouter", "--model");
+    assert_int_equal(moon__models_set_default(models, "openrouter", "--model", NULL), MOON_OK);
     expect(models, NULL, "openrouter/openai/gpt-5-mini", "--model", NULL, "OPENROUTER_API_KEY");
     expect(models, "openai/x", "openai/x", "given", NULL, "OPENAI_API_KEY");
     setenv("MOONLET_MODEL", "", 1);
-    moon__models_set_default(models, NULL, NULL);
+    assert_int_equal(moon__models_set_default(models, NULL, NULL, NULL), MOON_OK);
     setenv("OPENAI_API_KEY", "", 1); /* empty is not set */
     expect(models, NULL, "openrouter/openai/gpt-5-mini", "OPENROUTER_API_KEY is set", NULL, "OPENROUTER_API_KEY");
+}
+
+/* Only where it surely is so: a server put in the place of a known one may tell what its answers cost. */
+static void test_models__who_tells_no_cost(void **state) {
+    static const struct {
+        const char *variable, *value, *settings, *spec;
+        bool hidden;
+    } rows[] = {
+        {"OPENAI_API_KEY", "k", NULL, "openai/x", true},
+        {"OPENAI_API_KEY", "k", "{\"openai\":{\"temperature\":0}}", "openai/x", true},
+        {"OPENROUTER_API_KEY", "k", NULL, "openrouter/x", false},
+        {"VLLM_API_KEY", "", NULL, "vllm/x", true},
+        {"OPENAI_BASE_URL", "http://proxy/v1", NULL, "openai/x", false},
+        {"MOONLET_BASE_URL", "http://proxy/v1", NULL, "custom/x", false},
+        {"MISTRAL_API_KEY", "k", "{\"mistral\":{\"base_url\":\"http://proxy/v1\"}}", "mistral/x", false},
+        {"MISTRAL_API_KEY", "k", "{\"office\":{\"base_url\":\"http://proxy/v1\"}}", "office/x", false},
+        {"VLLM_API_KEY", "", "{\"vllm\":{\"price\":{\"input\":0,\"output\":0}}}", "vllm/x", false},
+        {"OPENAI_API_KEY", "k", NULL, "offline", false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        moon__model *model;
+        moon_error error = {0};
+        setenv(rows[i].variable, rows[i].value, 1);
+        if (rows[i].settings) assert_int_equal(configure(*state, rows[i].settings, true, &error), MOON_OK);
+        if (moon__models_get(*state, rows[i].spec, &model, &error)) fail_msg("%s: %s", rows[i].spec, error.text);
+        if (model->hides_cost != rows[i].hidden) fail_msg("row %zu: %s", i, rows[i].spec);
+        moon__model_unref(model);
+        unsetenv(rows[i].variable);
+    }
 }
 
 static void test_models__scripted(void **state) {
@@ -280,6 +309,7 @@ static void test_models__wire_formats_are_added(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_models__order_of_defaults, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_models__who_tells_no_cost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_models__scripted, setup, teardown),
         cmocka_unit_test_setup_teardown(test_models__specs, setup, teardown),
         cmocka_unit_test_setup_teardown(test_models__errors_say_what_to_do, setup, teardown),

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The agent's loop, driven by a fake model, fake tools and a fake clock: order, errors, limits, policy, plan,
  * cancelling. */
+#include <dirent.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "fake_model.h"
 #include "run.h"
@@ -20,6 +23,7 @@ typedef struct fixture {
     size_t n_held, most_running, running;
     unsigned writes;
     char asked[16];
+    int cancel_at; /* a moon_event_type; 0 (run.created): never */
     moon_run_options options;
 } fixture;
 
@@ -59,13 +63,21 @@ static void write_tool(void *self, moon_call *call, const moon_json *args) {
     moon_call_done(call);
 }
 
+/* Does not stop until the test says so, whoever asks. */
+static atomic_bool deaf_go;
+static void be_deaf(void *self, moon_call *call, const moon_json *args) {
+    (void)self, (void)args;
+    while (!atomic_load(&deaf_go)) usleep(1000);
+    moon_call_done(call);
+}
+
 static const char text_params[] = "{\"type\":\"object\",\"properties\":{\"text\":{\"type\":\"string\"}},\"required\":["
                                   "\"text\"],\"additionalProperties\":false}";
 static const char any_params[] = "{\"type\":\"object\"}";
 
 static void on_event(void *ctx, moon_run *run, const moon_event *event) {
     fixture *f = ctx;
-    (void)run;
+    if (f->cancel_at && (int)event->type == f->cancel_at) moon_run_cancel(run);
     moon__buf_printf(&f->events, "%s", moon_event_type_text(event->type));
     const char *call = strstr(event->body, "\"call\":\"");
     if (call) moon__buf_printf(&f->events, "(%.*s)", (int)strcspn(call + 8, "\""), call + 8);
@@ -78,7 +90,8 @@ static void on_event(void *ctx, moon_run *run, const moon_event *event) {
 
 static moon_tool tools[4];
 
-static void begin(fixture *f, const char *fields, const fake_answer *answers, size_t n) {
+/* more: NULL, or one more tool of the group disk. */
+static void begin_with(fixture *f, const char *fields, const fake_answer *answers, size_t n, const moon_tool *more) {
     moon_error error = {0};
     moon_runtime_options options = {.size = sizeof options, .seed = 1};
     f->now = 1000000;
@@ -105,6 +118,7 @@ static void begin(fixture *f, const char *fields, const fake_answer *answers, si
                            .self = f,
                            .start = write_tool};
     for (int i = 0; i < 3; i++) assert_int_equal(moon_runtime_add_tool(f->rt, &tools[i], &error), MOON_OK);
+    if (more) assert_int_equal(moon_runtime_add_tool(f->rt, more, &error), MOON_OK);
     char spec[1024];
     snprintf(spec, sizeof spec, "{\"name\":\"t\",\"tools\":[\"echo\",\"hold\",\"disk\"]%s%s}", *fields ? "," : "",
              fields);
@@ -116,6 +130,10 @@ static void begin(fixture *f, const char *fields, const fake_answer *answers, si
     moon__json_free(json);
     moon__buf_init(&f->events, 1 << 20);
     f->options = (moon_run_options){.size = sizeof f->options, .input = "go", .on_event = on_event, .ctx = f};
+}
+
+static void begin(fixture *f, const char *fields, const fake_answer *answers, size_t n) {
+    begin_with(f, fields, answers, n, NULL);
 }
 
 static void start(fixture *f) {
@@ -351,7 +369,8 @@ static void test_run_loop__limits_stop_before_the_request(void **state) {
         {"{\"usd\":0}", MOON_STOP_USD, 0},
         {"{\"usd\":0.5}", MOON_STOP_USD, 2},
         {"{\"seconds\":0}", MOON_STOP_SECONDS, 0},
-        {"{\"tool_calls\":0}", MOON_STOP_TOOL_CALLS, 1},
+        {"{\"tool_calls\":0}", MOON_STOP_TOOL_CALLS, 0},
+        {"{\"tool_calls\":1}", MOON_STOP_TOOL_CALLS, 2},
         {"{\"tool_calls\":2}", MOON_STOP_TOOL_CALLS, 3},
     };
     static const char *const args[] = {"{\"text\":\"1\"}", "{\"text\":\"2\"}", "{\"text\":\"3\"}", "{\"text\":\"4\"}"};
@@ -374,6 +393,23 @@ static void test_run_loop__limits_stop_before_the_request(void **state) {
     }
 }
 
+static void test_run_loop__cost_is_as_far_as_it_is_known(void **state) {
+    (void)state;
+    static const struct {
+        double first, second, total;
+    } rows[] = {{-1, -1, -1}, {-1, 0.5, 0.5}, {0.5, -1, 0.5}, {0.25, 0.5, 0.75}, {0, -1, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        const fake_answer answers[] = {
+            {.calls = {FAKE_CALL("a", "echo", "{\"text\":\"x\"}")}, .n_calls = 1, .usage = {.usd = rows[i].first}},
+            {.text = "end", .usage = {.usd = rows[i].second}}};
+        begin(&f, "", answers, 2);
+        const moon_result *r = run(&f);
+        if (r->usage.usd != rows[i].total) fail_msg("row %zu: %g", i, r->usage.usd);
+        end(&f);
+    }
+}
+
 static void test_run_loop__unknown_cost_cannot_keep_a_limit(void **state) {
     (void)state;
     fixture f = {0};
@@ -382,6 +418,23 @@ static void test_run_loop__unknown_cost_cannot_keep_a_limit(void **state) {
     const moon_result *r = run(&f);
     assert_int_equal(r->stop, MOON_STOP_USD);
     assert_non_null(strstr(r->error, "price"));
+    end(&f);
+}
+
+static void test_run_loop__a_limit_that_cannot_be_kept_is_refused(void **state) {
+    (void)state;
+    fixture f = {0};
+    const fake_answer answers[] = {{.text = "x", .usage = {.usd = -1}}};
+    moon_error error = {0};
+    moon_limits limits = MOON_LIMITS_NONE;
+    limits.usd = 1;
+    begin(&f, "", answers, 1);
+    f.model->base.hides_cost = true;
+    f.options.limits = &limits;
+    assert_int_equal(moon_run_start(&f.run, f.rt, f.agent, &f.options, &error), MOON_EINVAL);
+    assert_non_null(strstr(error.text, "price"));
+    f.options.limits = NULL;
+    assert_int_equal(run(&f)->stop, MOON_STOP_DONE);
     end(&f);
 }
 
@@ -426,6 +479,69 @@ static void test_run_loop__cancel_ends_the_model_and_the_tools(void **state) {
         assert_int_equal(r->stop, MOON_STOP_INTERRUPTED);
         assert_int_equal(f.writes, 0);
         assert_int_equal(f.running, 0);
+        end(&f);
+    }
+}
+
+static int count_threads(void) {
+    int n = 0;
+    DIR *tasks = opendir("/proc/self/task");
+    assert_non_null(tasks);
+    for (const struct dirent *task; (task = readdir(tasks));) n += task->d_name[0] != '.';
+    closedir(tasks);
+    return n;
+}
+
+static void test_run_loop__goes_on_without_a_tool_that_does_not_stop(void **state) {
+    (void)state;
+    fixture f = {0};
+    const fake_answer answers[] = {{.calls = {FAKE_CALL("a", "disk.deaf", "{}")}, .n_calls = 1}, {.text = "end"}};
+    const moon_tool deaf = {.abi = MOON_TOOL_ABI,
+                            .name = "disk.deaf",
+                            .description = "d",
+                            .params = any_params,
+                            .flags = MOON_TOOL_BLOCKING,
+                            .timeout_ms = 50,
+                            .start = be_deaf};
+    int threads = count_threads();
+    atomic_store(&deaf_go, false);
+    begin_with(&f, "\"policy\":{\"*\":\"allow\"}", answers, 2, &deaf);
+    assert_int_equal(run(&f)->stop, MOON_STOP_DONE);
+    assert_non_null(strstr(f.model->log.p, "tool=a!:disk.deaf does not stop, 5 s after its time limit"));
+    f.model->asked = 0;
+    moon_run_unref(f.run);
+    start(&f); /* a second time, and then it is cancelled */
+    while (f.model->asked < 1) step(&f);
+    step(&f);
+    moon_run_cancel(f.run);
+    assert_int_equal(finish(&f)->stop, MOON_STOP_INTERRUPTED);
+    atomic_store(&deaf_go, true);
+    while (count_threads() > threads) usleep(1000);
+    end(&f);
+}
+
+/* Whoever reads the events may cancel from within: nothing more is asked or called. */
+static void test_run_loop__cancel_from_an_event(void **state) {
+    (void)state;
+    static const struct {
+        moon_event_type at;
+        size_t asked;
+        unsigned writes;
+    } rows[] = {{MOON_EVENT_MODEL_REQUEST, 0, 0},
+                {MOON_EVENT_MODEL_RESPONSE, 1, 0},
+                {MOON_EVENT_TOOL_INTENT, 1, 0},
+                {MOON_EVENT_TOOL_RESULT, 1, 1}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {.cancel_at = rows[i].at};
+        const fake_answer answers[] = {
+            {.calls = {FAKE_CALL("a", "disk.write", "{}"), FAKE_CALL("b", "echo", "{\"text\":\"x\"}")}, .n_calls = 2}};
+        begin(&f, "", answers, 1);
+        f.options.allow_all = true;
+        const moon_result *r = run(&f);
+        const char *label = moon_event_type_text(rows[i].at);
+        if (r->stop != MOON_STOP_INTERRUPTED) fail_msg("%s: stopped with %s", label, moon_stop_text(r->stop));
+        if (f.model->asked != rows[i].asked) fail_msg("%s: %zu requests", label, f.model->asked);
+        if (f.writes != rows[i].writes) fail_msg("%s: %u writes", label, f.writes);
         end(&f);
     }
 }
@@ -559,15 +675,59 @@ static void test_run_loop__output_is_checked_and_asked_again(void **state) {
     }
 }
 
-static void test_run_loop__provider_failure_is_its_own_stop(void **state) {
+static void test_run_loop__failures_of_a_model_tell_whose_they_are(void **state) {
     (void)state;
-    fixture f = {0};
-    const fake_answer answers[] = {{.status = MOON_ENET, .text = "connection refused"}};
-    begin(&f, "", answers, 1);
-    const moon_result *r = run(&f);
-    assert_int_equal(r->stop, MOON_STOP_PROVIDER);
-    assert_string_equal(r->error, "connection refused");
-    end(&f);
+    static const struct {
+        moon_status status;
+        int cause;
+        moon_stop stop;
+    } rows[] = {
+        {MOON_ENET, 0, MOON_STOP_PROVIDER},        {MOON_ENET, 200, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 0, MOON_STOP_PROVIDER},   {MOON_EPROVIDER, 400, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 429, MOON_STOP_PROVIDER}, {MOON_EPROVIDER, 503, MOON_STOP_PROVIDER},
+        {MOON_EPROVIDER, 401, MOON_STOP_CONFIG},   {MOON_EPROVIDER, 403, MOON_STOP_CONFIG},
+        {MOON_EPROVIDER, 404, MOON_STOP_CONFIG},   {MOON_EPROVIDER, 200, MOON_STOP_CONFIG},
+        {MOON_EPROVIDER, 302, MOON_STOP_CONFIG},   {MOON_ENOMEM, 0, MOON_STOP_FAILED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        const fake_answer answers[] = {{.status = rows[i].status, .cause = rows[i].cause, .text = "no answer"}};
+        begin(&f, "", answers, 1);
+        const moon_result *r = run(&f);
+        if (r->stop != rows[i].stop) fail_msg("row %zu: %s", i, moon_stop_text(r->stop));
+        assert_string_equal(r->error, "no answer");
+        end(&f);
+    }
+    assert_true(moon_stop_resumable(MOON_STOP_CONFIG));
+    assert_int_equal(moon_stop_exit_code(MOON_STOP_CONFIG), 2);
+}
+
+/* Whatever bytes a program gives, what it is asked is text. */
+static void test_run_loop__input_is_made_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *input;
+        size_t length;
+        const char *text;
+    } rows[] = {
+        {"caf\xe9", 0, "caf\xef\xbf\xbd"},
+        {"a\0b", 3, "a\xef\xbf\xbd\x62"},
+        {"\xff", 1, "\xef\xbf\xbd"},
+        {"whole", 3, "who"},
+        {NULL, 5, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        fixture f = {0};
+        char log[64];
+        const fake_answer answers[] = {{.text = "end"}};
+        begin(&f, "", answers, 1);
+        f.options.input = rows[i].input;
+        f.options.input_length = rows[i].length;
+        run(&f);
+        snprintf(log, sizeof log, "user:%s|", rows[i].text);
+        assert_string_equal(f.model->log.p, log);
+        end(&f);
+    }
 }
 
 static void test_run_loop__agent_fields_are_checked(void **state) {
@@ -581,6 +741,12 @@ static void test_run_loop__agent_fields_are_checked(void **state) {
         {"{\"limits\":{\"steps\":-1}}", "from 0 up"},
         {"{\"limits\":{\"steps\":1.5}}", "whole"},
         {"{\"policy\":{\"x\":\"maybe\"}}", "allow"},
+        {"{\"policy\":{\"disk.writ\":\"deny\"}}", "\"disk.writ\"; did you mean \"disk.write\"?"},
+        {"{\"policy\":{\"ecko\":\"deny\"}}", "did you mean \"echo\"?"},
+        {"{\"policy\":{\"*\":\"ask\",\"nothing\":\"deny\"}}", "no tool or group \"nothing\""},
+        {"{\"policy\":{\"plan\":\"deny\"}}", "no tool or group \"plan\""},
+        {"{\"policy\":{\"dis\":\"deny\"}}", "no tool or group \"dis\""},
+        {"{\"policy\":{\"disk.\":\"deny\"}}", "no tool or group \"disk.\""},
         {"{\"plan\":1}", "true or false"},
         {"{\"temperature\":\"hot\"}", "number"},
         {"{\"parallel\":0}", "parallel"},
@@ -628,10 +794,14 @@ int main(void) {
         cmocka_unit_test(test_run_loop__content_wins_over_the_finish_reason),
         cmocka_unit_test(test_run_loop__cut_answers_are_no_answers),
         cmocka_unit_test(test_run_loop__limits_stop_before_the_request),
+        cmocka_unit_test(test_run_loop__cost_is_as_far_as_it_is_known),
         cmocka_unit_test(test_run_loop__unknown_cost_cannot_keep_a_limit),
+        cmocka_unit_test(test_run_loop__a_limit_that_cannot_be_kept_is_refused),
         cmocka_unit_test(test_run_loop__the_tighter_limit_holds),
         cmocka_unit_test(test_run_loop__deadline_ends_a_silent_model),
         cmocka_unit_test(test_run_loop__cancel_ends_the_model_and_the_tools),
+        cmocka_unit_test(test_run_loop__goes_on_without_a_tool_that_does_not_stop),
+        cmocka_unit_test(test_run_loop__cancel_from_an_event),
         cmocka_unit_test(test_run_loop__runtime_free_ends_what_runs),
         cmocka_unit_test(test_run_loop__without_leave_a_writing_tool_ends_the_run),
         cmocka_unit_test(test_run_loop__policy_of_the_agent),
@@ -639,7 +809,8 @@ int main(void) {
         cmocka_unit_test(test_run_loop__approval_is_asked_and_answered),
         cmocka_unit_test(test_run_loop__a_plan_comes_before_other_tools),
         cmocka_unit_test(test_run_loop__output_is_checked_and_asked_again),
-        cmocka_unit_test(test_run_loop__provider_failure_is_its_own_stop),
+        cmocka_unit_test(test_run_loop__failures_of_a_model_tell_whose_they_are),
+        cmocka_unit_test(test_run_loop__input_is_made_text),
         cmocka_unit_test(test_run_loop__agent_fields_are_checked),
         cmocka_unit_test(test_run_loop__two_runtimes_do_not_meet),
     };

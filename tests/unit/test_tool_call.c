@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -152,6 +153,85 @@ static void linger(void *self, moon_call *call, const moon_json *args) {
     moon_call_done(call);
 }
 
+/* Deaf: goes on until the test lets it go, whatever has become of the call. */
+static atomic_bool let_go;
+static atomic_int deaf_ones;
+static void be_deaf(void *self, moon_call *call, const moon_json *args) {
+    (void)self, (void)args;
+    atomic_fetch_add(&deaf_ones, 1);
+    while (!atomic_load(&let_go)) {
+        moon_call_printf(call, "x");
+        moon_call_progress(call, "still here");
+        moon_call_remember(call, "a.txt", 1);
+        usleep(1000);
+    }
+    moon_call_done(call);
+}
+
+typedef struct left_call {
+    moon_call *call;
+    bool over;
+    int progressed;
+    char text[200];
+} left_call;
+
+static void left_done(void *ctx, const moon__call_result *result) {
+    left_call *l = ctx;
+    assert_false(l->over || result->ok);
+    l->over = true;
+    snprintf(l->text, sizeof l->text, "%s", result->text);
+}
+
+static void left_progress(void *ctx, const char *text) {
+    left_call *l = ctx;
+    (void)text;
+    assert_false(l->over);
+    l->progressed++;
+}
+
+static void test_tool_call__what_does_not_stop_is_left(void **state) {
+    (void)state;
+    tool_host *host = host_new("/tmp");
+    moon_tool tool = TOOL(.flags = MOON_TOOL_BLOCKING, .timeout_ms = 20, .start = be_deaf);
+    moon__tool_entry entry;
+    moon_error error = {0};
+    left_call calls[3] = {0}; /* the last one finds no worker */
+    assert_int_equal(moon__tool_entry_init(&entry, &tool, &error), MOON_OK);
+    for (int i = 0; i < 3; i++) {
+        moon_json *args;
+        assert_int_equal(moon__json_parse(&args, "{}", 2, 0, &error), MOON_OK);
+        moon__call_options options = {.entry = &entry,
+                                      .args = args,
+                                      .loop = host->loop,
+                                      .pool = host->pool,
+                                      .scratch = host->scratch,
+                                      .progress = left_progress,
+                                      .done = left_done,
+                                      .ctx = &calls[i]};
+        assert_int_equal(moon__call_start(&calls[i].call, &options, &error), MOON_OK);
+    }
+    while (atomic_load(&deaf_ones) < 2) usleep(1000);
+    moon__call_cancel(calls[0].call);
+    while (!calls[0].over || !calls[1].over || !calls[2].over) moon__loop_step(host->loop, -1);
+    assert_int_equal(atomic_load(&deaf_ones), 2);
+    assert_non_null(strstr(calls[0].text, "t.x does not stop, 5 s after it was cancelled"));
+    assert_non_null(strstr(calls[1].text, "t.x does not stop, 5 s after its time limit"));
+    assert_non_null(strstr(calls[2].text, "t.x was stopped after 0.02 s, its time limit"));
+    assert_true(calls[0].progressed && calls[1].progressed);
+
+    moon_tool other = TOOL(.flags = MOON_TOOL_BLOCKING, .self = "you", .start = say_hello);
+    assert_string_equal(host_call(host, &other, "{}").text, "hello you");
+    moon__scratch_free(host->scratch); /* the run is over */
+    host->scratch = NULL;
+    assert_false(moon__pool_free(host->pool));
+    atomic_store(&let_go, true);
+    while (!moon__pool_free(host->pool)) moon__loop_step(host->loop, 1);
+    host->pool = NULL;
+    moon__loop_step(host->loop, 0);
+    moon__tool_entry_fini(&entry);
+    host_free(host);
+}
+
 static void test_tool_call__timeout_and_cancel_end_it_with_an_error(void **state) {
     (void)state;
     tool_host *host = host_new("/tmp");
@@ -275,6 +355,7 @@ int main(void) {
         cmocka_unit_test(test_tool_call__a_long_result_keeps_head_and_tail_and_is_kept_whole),
         cmocka_unit_test(test_tool_call__results_are_utf8_without_nul),
         cmocka_unit_test(test_tool_call__timeout_and_cancel_end_it_with_an_error),
+        cmocka_unit_test(test_tool_call__what_does_not_stop_is_left),
         cmocka_unit_test(test_tool_call__runs_programs_without_secrets),
         cmocka_unit_test(test_tool_call__a_program_ends_with_its_call),
         cmocka_unit_test(test_tool_call__unsound_records_are_refused),

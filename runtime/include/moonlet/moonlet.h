@@ -74,7 +74,8 @@ typedef struct moon_runtime_options {
 
 MOON_API MOON_MUST_USE moon_status moon_runtime_new(moon_runtime **runtime, const moon_runtime_options *options,
                                                     moon_error *error);
-/* Cancels what runs, waits for its threads and children, frees all. NULL is fine. */
+/* Cancels what runs, waits for its threads and children, frees all. NULL is fine. A blocking tool that does not come
+ * back within seconds of being cancelled is left to itself, with what it may touch: some memory then stays. */
 MOON_API void moon_runtime_free(moon_runtime *runtime);
 /* Where it keeps runs; NULL: nowhere. */
 MOON_API const char *moon_runtime_journal(const moon_runtime *runtime);
@@ -170,7 +171,8 @@ typedef struct moon_event {
     X(INTERRUPTED, "interrupted", 130)                                                                                 \
     X(CHANGED, "script_changed", 2)                                                                                    \
     X(JOURNAL, "journal_lost", 1)                                                                                      \
-    X(WAITING, "waiting", 4)
+    X(WAITING, "waiting", 4)                                                                                           \
+    X(CONFIG, "configuration", 2)
 
 /* Why a run ended; moon_stop_exit_code() gives the exit code of the command line for it. */
 typedef enum moon_stop {
@@ -181,7 +183,8 @@ typedef enum moon_stop {
 
 MOON_API const char *moon_stop_text(moon_stop stop);
 MOON_API int moon_stop_exit_code(moon_stop stop);
-/* Can a run that ended for this reason be resumed? A limit may be raised, an approval given, a provider come back. */
+/* Can a run that ended for this reason be resumed? A limit may be raised, an approval given, a provider come back,
+ * a key or an address be put right. */
 MOON_API bool moon_stop_resumable(moon_stop stop);
 
 typedef struct moon_usage {
@@ -189,7 +192,7 @@ typedef struct moon_usage {
     int64_t cached_tokens; /* of the input */
     int64_t output_tokens; /* reasoning included */
     int64_t reasoning_tokens;
-    double usd; /* as far as prices are known */
+    double usd; /* as far as prices are known; below 0: none is */
     int64_t steps;
     int64_t tool_calls;
 } moon_usage;
@@ -227,7 +230,7 @@ typedef enum moon_unknown {
 
 typedef struct moon_run_options {
     size_t size;               /* sizeof(moon_run_options) */
-    const char *input;         /* the task, text */
+    const char *input;         /* the task; bytes that are no text, NULs too, become U+FFFD */
     size_t input_length;       /* SIZE_MAX or 0 with a non-NULL input: NUL-terminated */
     const char *model;         /* overrides the agent's and the runtime's */
     const moon_limits *limits; /* NULL: none but the agent's */

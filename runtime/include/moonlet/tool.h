@@ -12,7 +12,9 @@
  * Threads. start() and cancel() run on the loop thread and must not block, unless the record says MOON_TOOL_BLOCKING:
  * then start() runs on a worker thread, one thread per call. Functions that take a moon_call may be called on the
  * thread that runs start(), or on any thread once it has returned, but never on two threads at a time for one call;
- * moon_call_cancelled(), moon_call_done() and moon_call_fail() are safe on every thread.
+ * moon_call_cancelled(), moon_call_done() and moon_call_fail() are safe on every thread. A blocking tool that has not
+ * come back five seconds after it was cancelled is left to itself, and the run goes on without it: look at
+ * moon_call_cancelled() now and then. Its call stays valid for it until it ends.
  *
  * Lifetime. A moon_call and all that is got from it (arguments, paths) is valid until done or fail returns. Text is
  * UTF-8 throughout; sizes are in bytes; times in milliseconds unless the name says otherwise.
