@@ -52,7 +52,7 @@ moon_status moon__sql_fail(moon_store *store, const char *what, moon_error *erro
 
 sqlite3_stmt *moon__sql_get(moon_store *store, moon__sql which) {
     static const char *const texts[] = {
-#define X(name, text) [MOON__SQL_##name] = text,
+#define X(name, text) (text),
         MOON__SQL(X)
 #undef X
     };
