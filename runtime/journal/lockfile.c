@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -12,6 +13,9 @@ enum { FIRST_NAP_US = 100, LONGEST_NAP_US = 500 };
 moon_status moon__lockfile_open(moon__lockfile *file, const char *path, moon_error *error) {
     file->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     file->probe = file->fd < 0 ? -1 : open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    struct stat st;
+    if (file->probe >= 0 && fstat(file->fd, &st) == 0 && st.st_size == 0)
+        moon__lockfile_mark(file, false); /* there has to be room for it later */
     if (file->probe >= 0) return MOON_OK;
     int failed = errno;
     moon__lockfile_close(file);

@@ -152,6 +152,8 @@ moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
     sqlite3_bind_int(s, 3, query->state);
     sqlite3_bind_int64(s, 4, query->since_us);
     sqlite3_bind_int64(s, 5, query->limit ? (int64_t)query->limit : -1);
+    int64_t updated_us = INT64_MAX, id = INT64_MAX; /* of the row before */
+    moon_status status = MOON_OK;
     int code;
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
         moon_run_info info = {.run = text_at(s, 0),
@@ -170,11 +172,17 @@ moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
                               .usd = sqlite3_column_double(s, 13),
                               .fork_of = text_at(s, 14),
                               .fork_at = (uint64_t)sqlite3_column_int64(s, 15)};
-        info.claimed = moon__lockfile_locked(&store->locks, moon__sqlite_claim_byte(sqlite3_column_int64(s, 16)));
-        if (!row(ctx, &info)) break;
+        bool follows =
+            info.updated_us < updated_us || (info.updated_us == updated_us && sqlite3_column_int64(s, 16) < id);
+        updated_us = info.updated_us;
+        id = sqlite3_column_int64(s, 16);
+        if (!follows) /* a walk over damaged pages may come to the same rows for ever */
+            status = moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged: its runs are not in their order",
+                                    store->place);
+        info.claimed = moon__lockfile_locked(&store->locks, moon__sqlite_claim_byte(id));
+        if (status || !row(ctx, &info)) break;
     }
-    moon_status status =
-        code == SQLITE_ROW || code == SQLITE_DONE ? MOON_OK : moon__sql_fail(store, "cannot be read", error);
+    if (code != SQLITE_ROW && code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be read", error);
     sqlite3_reset(s);
     return status;
 }
@@ -262,6 +270,7 @@ typedef struct inspection {
     void *ctx;
     moon_error *error;
     moon_status status;
+    int64_t last; /* id of the last row, where they have one */
 } inspection;
 
 static void found(inspection *in, const char *run, const char *text) {
@@ -269,13 +278,14 @@ static void found(inspection *in, const char *run, const char *text) {
     in->status = moon_error_set(in->error, MOON_ECORRUPT, "journal %.200s is damaged", in->store->place);
 }
 
-/* Calls row for each row of the statement. What cannot be read is a fault too. */
-static void inspect(inspection *in, const char *sql, void (*row)(inspection *in, sqlite3_stmt *s, const char *text),
+/* Calls row for each row of the statement, until it returns false. What cannot be read is a fault too. */
+static void inspect(inspection *in, const char *sql, bool (*row)(inspection *in, sqlite3_stmt *s, const char *text),
                     const char *text) {
     sqlite3_stmt *s = NULL;
     int code = sqlite3_prepare_v2(in->store->db, sql, -1, &s, NULL);
+    in->last = INT64_MIN;
     while (code == SQLITE_OK || code == SQLITE_ROW)
-        if ((code = sqlite3_step(s)) == SQLITE_ROW) row(in, s, text);
+        if ((code = sqlite3_step(s)) == SQLITE_ROW && !row(in, s, text)) code = SQLITE_DONE;
     if (code != SQLITE_DONE) {
         moon_error failed = {0};
         in->status = moon__sql_fail(in->store, "cannot be checked", &failed);
@@ -285,34 +295,48 @@ static void inspect(inspection *in, const char *sql, void (*row)(inspection *in,
     sqlite3_finalize(s);
 }
 
-static void on_integrity(inspection *in, sqlite3_stmt *s, const char *text) {
+/* A walk over damaged pages may come to the same rows for ever. */
+static bool goes_on(inspection *in, sqlite3_stmt *s) {
+    int64_t id = sqlite3_column_int64(s, 0);
+    bool on = id > in->last;
+    if (!on) found(in, "", "rows are not in their order");
+    in->last = id;
+    return on;
+}
+
+static bool on_integrity(inspection *in, sqlite3_stmt *s, const char *text) {
     (void)text;
     if (strcmp(text_at(s, 0), "ok") != 0) found(in, "", text_at(s, 0));
+    return true;
 }
 
-static void on_run(inspection *in, sqlite3_stmt *s, const char *text) {
+static bool on_run(inspection *in, sqlite3_stmt *s, const char *text) {
     moon_error failed = {0};
     (void)text;
-    if (moon__sqlite_read(in->store, text_at(s, 0), 1, 0, NULL, NULL, &failed)) found(in, text_at(s, 0), failed.text);
+    if (moon__sqlite_read(in->store, text_at(s, 1), 1, 0, NULL, NULL, &failed)) found(in, text_at(s, 1), failed.text);
+    return goes_on(in, s);
 }
 
-static void on_blob(inspection *in, sqlite3_stmt *s, const char *text) {
+static bool on_blob(inspection *in, sqlite3_stmt *s, const char *text) {
     unsigned char hash[MOON_HASH_SIZE], real[MOON_HASH_SIZE];
-    moon__sha256(real, &(moon__bytes){sqlite3_column_blob(s, 1), (size_t)sqlite3_column_bytes(s, 1)}, 1);
-    if (!hash_at(s, 0, hash) || memcmp(hash, real, MOON_HASH_SIZE) != 0) found(in, "", text);
+    moon__sha256(real, &(moon__bytes){sqlite3_column_blob(s, 2), (size_t)sqlite3_column_bytes(s, 2)}, 1);
+    if (!hash_at(s, 1, hash) || memcmp(hash, real, MOON_HASH_SIZE) != 0) found(in, "", text);
+    return goes_on(in, s);
 }
 
-static void on_answer(inspection *in, sqlite3_stmt *s, const char *text) {
+static bool on_answer(inspection *in, sqlite3_stmt *s, const char *text) {
     found(in, text_at(s, 0), text);
+    return true;
 }
 
 moon_status moon__sqlite_check(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text),
                                void *ctx, moon_error *error) {
     inspection in = {.store = store, .fault = fault, .ctx = ctx, .error = error};
     inspect(&in, "PRAGMA integrity_check", on_integrity, NULL);
-    inspect(&in, "SELECT run FROM runs ORDER BY id", on_run, NULL);
-    inspect(&in, "SELECT hash, bytes FROM blobs", on_blob, "bytes do not fit their hash");
-    for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+    bool whole = in.status == MOON_OK;
+    inspect(&in, "SELECT id, run FROM runs ORDER BY id", on_run, NULL);
+    inspect(&in, "SELECT id, hash, bytes FROM blobs ORDER BY id", on_blob, "bytes do not fit their hash");
+    for (size_t i = 0; whole && i < sizeof questions / sizeof *questions; i++)
         inspect(&in, questions[i].sql, on_answer, questions[i].text);
     return in.status;
 }

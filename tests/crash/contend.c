@@ -137,7 +137,7 @@ static void open_store(actor *a) {
     moon_error error = {0};
     mine = NULL;
     if (!told(ops->open(&a->store, a->place, &error), "open", &error)) exit(1);
-    a->store->checkpoint_pages = 8 + (int)pick(a, 60);
+    a->store->checkpoint_pages = pick(a, 3) ? 8 + (int)pick(a, 60) : 200;
     mine = a->store;
 }
 

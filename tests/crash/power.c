@@ -108,7 +108,9 @@ static void open_stores(world *w) {
     for (int i = 0; i < 2; i++) {
         moon_error error = {0};
         if (w->ops->open(&w->stores[i], w->place, &error)) die("open: %s", error.text);
-        w->stores[i]->checkpoint_pages = 6 + (int)pick(w, 60);
+        w->stores[i]->checkpoint_pages = pick(w, 4) ? 6 + (int)pick(w, 60) : 1000;
+        if (pick(w, 3) == 0) /* pages go to the log before their commit */
+            sqlite3_exec(w->stores[i]->db, "PRAGMA cache_size=3", NULL, NULL, NULL);
         if (w->control && !strcmp(w->control, "normal"))
             sqlite3_exec(w->stores[i]->db, "PRAGMA synchronous=NORMAL", NULL, NULL, NULL);
     }
