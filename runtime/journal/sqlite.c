@@ -357,7 +357,7 @@ static moon_status open_store(moon_store **out, const char *place, moon_error *e
 /* ---- the small operations ---- */
 
 static moon_status claim(moon_store *store, const char *run, moon_error *error) {
-    moon__row row;
+    moon__row row = {0};
     moon_status status = moon__sqlite_run(store, run, &row, error);
     if (status) return status;
     /* A lock that this store has already would be given again. */
@@ -369,14 +369,14 @@ static moon_status claim(moon_store *store, const char *run, moon_error *error) 
 }
 
 static void release(moon_store *store, const char *run) {
-    moon__row row;
+    moon__row row = {0};
     if (moon__sqlite_run(store, run, &row, NULL) == MOON_OK)
         moon__lockfile_unlock(&store->locks, moon__sqlite_claim_byte(row.id));
 }
 
 static moon_status add_item(moon_store *store, const char *run, const char *once, const char *body, size_t length,
                             moon_error *error) {
-    moon__row row;
+    moon__row row = {0};
     moon_status status = moon__sqlite_run(store, run, &row, error);
     if (status) return status;
     sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_INBOX_ADD);
@@ -440,9 +440,9 @@ static moon_status purge_claimed(moon_store *store, const char *run, int64_t id,
 }
 
 static moon_status purge(moon_store *store, const char *run, moon_error *error) {
-    moon__row row;
-    moon_status status = claim(store, run, error);
-    if (!status) status = moon__sqlite_run(store, run, &row, error);
+    moon__row row = {0};
+    moon_status status = moon__sqlite_run(store, run, &row, error);
+    if (!status) status = claim(store, run, error);
     if (status) return status;
     status = purge_claimed(store, run, row.id, error);
     moon__lockfile_unlock(&store->locks, moon__sqlite_claim_byte(row.id));

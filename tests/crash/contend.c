@@ -221,7 +221,7 @@ static bool send_batch(actor *a, own *const *runs, size_t n) {
     }
     int64_t start = now_us();
     moon_status status = ops->append(a->store, appends, n, &error);
-    int64_t took = now_us() - start, longest = shared->longest_us;
+    long long took = now_us() - start, longest = shared->longest_us;
     while (took > longest && !atomic_compare_exchange_weak(&shared->longest_us, &longest, took)) continue;
     if (!told(status, "append", &error)) return false;
     shared->appends += n;

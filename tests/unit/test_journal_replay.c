@@ -28,7 +28,8 @@ static int tear_down(void **state) {
 }
 
 static void add(moon_event_type type, const char *path, const char *key, const char *body) {
-    const moon_record record = {.seq = ++last_seq,
+    last_seq++;
+    const moon_record record = {.seq = last_seq,
                                 .type = type,
                                 .time_us = 1000 + (int64_t)last_seq,
                                 .path = path,
