@@ -131,7 +131,7 @@ static moon_status walk_to(walk *w, const moon__row *row, uint64_t to, moon_erro
 moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from, uint64_t to,
                               bool (*row)(void *ctx, const moon_record *record), void *ctx, moon_error *error) {
     walk w = {.store = store, .run = run, .next = from ? from : 1, .row = row, .ctx = ctx};
-    moon__row found;
+    moon__row found = {0};
     sqlite3_stmt *moment = NULL; /* while it stands on its row, all that is read is of one moment */
     if (sqlite3_prepare_v2(store->db, "SELECT 1 FROM runs", -1, &moment, NULL) != SQLITE_OK)
         return moon__sql_fail(store, "cannot be read", error);
