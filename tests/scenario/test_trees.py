@@ -312,7 +312,6 @@ class Names(Trees):
                 self.assertTrue(seen)
                 self.assertEqual(terminal.raw(seen), [], seen)
 
-    @unittest.expectedFailure  # "Wrote DIR/x.lua. Next: …" has the directory's name as it is, escape sequences and all
     def test_directory_of_something_new(self):
         odd = os.path.join(self.dir, "wd-\x1b[31m\u202e\u009b")
         for kind in ("agent", "tool"):
@@ -320,7 +319,6 @@ class Names(Trees):
                 _, seen = terminal.run(self, "new", kind, "x", odd)
                 self.assertEqual(terminal.raw(seen), [], seen)
 
-    @unittest.expectedFailure  # U+009B (CSI), U+007F and U+202E of names go to a terminal as they are; JSON could have them as \u009b
     def test_json_on_a_terminal(self):
         for form in ("json", "stream-json"):
             with self.subTest(form):
