@@ -687,6 +687,7 @@ end
 local function working_tree(status)
   local tree = { known = status.value ~= nil or status.cut ~= nil, changed = {}, kinds = {}, entries = {} }
   local v = status.value or {}
+  tree.failed = status.failed and status.text or nil
   tree.branch = type(v.branch) == "string" and v.branch or nil
   tree.head = type(v.head) == "string" and v.head or nil
   tree.total = v.total
@@ -706,6 +707,12 @@ local function working_tree(status)
   end
   tree.unlisted = (v.total or 0) > #tree.entries
   return tree
+end
+
+-- Why nothing is known of a repository. That there is none is one reason of many for which git.status fails.
+local function no_repository(failed)
+  if not failed or failed:find("not a git repository", 1, true) then return "This folder is no git repository" end
+  return "The git repository cannot be read (" .. prose(failed, 300) .. ")"
 end
 
 -- Is a file what it is in HEAD, as far as is known? Blame tells of HEAD, sizes and marks are of the work tree.
@@ -1064,7 +1071,7 @@ local function keep_summary(seen, result)
   seen.total, seen.bytes, seen.dirs, seen.kinds = v.total or 0, v.bytes or 0, {}, {}
   seen.not_listed = result.failed and result.text or nil
   for _, d in ipairs(v.dirs or {}) do
-    local path = d.path:gsub("/+$", "")
+    local path = name_of(d):gsub("/+$", "")
     seen.dirs[#seen.dirs + 1] = { path = path == "." and ROOT or path, files = d.files, bytes = d.bytes }
   end
   table.sort(seen.dirs, function(a, b)
@@ -1093,7 +1100,7 @@ local function introduce(seen)
   seen.at_head = t.head and " (at " .. id_code(t.head) .. ")" or ""
   seen.at_tree = dirty and " (in the work tree on " .. id_code(t.head) .. ")" or seen.at_head
   if not t.known then
-    seen.no_history = "This folder is no git repository, so there is no history to look at."
+    seen.no_history = no_repository(t.failed) .. ", so there is no history to look at."
   elseif t.head then
     seen.no_history = "No commit has changed this directory of the repository, so there is no history to look at."
   else
@@ -1315,9 +1322,12 @@ end
 
 local function changelog(session)
   local looks = session:ask { { "status", "git.status" }, { "files", "file.list", { glob = "CHANGELOG.md", depth = 1 } } }
-  if not looks.status.value then return "This folder is no git repository: there are no commits to write a changelog from.\n" end
+  if not looks.status.value then return no_repository(looks.status.failed and looks.status.text) .. ": there are no commits to write a changelog from.\n" end
   local commits = all_commits(session)
   if not commits or #commits == 0 then return "There are no commits yet, so there is nothing to write.\n" end
+  if looks.status.value.bare == true then
+    return "This is a bare repository: there is no work tree, so there is no CHANGELOG.md to bring up to date. Nothing was written.\n"
+  end
   local exists = false
   for _, f in ipairs(looks.files.value and looks.files.value.files or {}) do exists = exists or f.path == "CHANGELOG.md" end
   local lines, text = {}, ""

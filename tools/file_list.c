@@ -103,7 +103,7 @@ static void ext_of(const char *name, size_t n, char out[EXT_MAX + 1]) {
     const char *dot = memrchr(name, '.', n);
     size_t length = dot && dot > name ? n - (size_t)(dot + 1 - name) : 0;
     out[0] = 0;
-    if (length > EXT_MAX || moon__text_invalid(name, n)) return;
+    if (length > EXT_MAX || (length && moon__text_invalid(dot + 1, length))) return;
     for (size_t i = 0; i < length; i++) {
         char c = dot[1 + i];
         out[i] = c >= 'A' && c <= 'Z' ? (char)(c | 32) : c;
@@ -149,8 +149,10 @@ static int by_files(const void *a, const void *b) {
 }
 
 static void put_totals(moon_call *call, const char *name, const char *text, const totals *t) {
+    size_t n = strlen(text);
     moon_put_object(call, NULL);
-    moon_put_str(call, name, text, SIZE_MAX);
+    moon_put_str(call, name, text, n);
+    if (moon__text_invalid(text, n)) put_raw_name(call, text, n);
     moon_put_int(call, "files", t->files);
     moon_put_int(call, "bytes", t->bytes);
     moon_put_end(call);

@@ -197,3 +197,16 @@ moon__find moon__finder_next(const moon__finder *f, moon__finder_state *s, const
     }
     return MOON__FIND_NONE;
 }
+
+moon__find moon__finder_piece(const moon__finder *f, moon__finder_state *s, const moon__piece *piece, size_t *at,
+                              size_t *end) {
+    const pcre2_code *re = f->on_line ? f->on_line : f->over;
+    uint32_t options = (piece->first ? 0 : PCRE2_NOTBOL) | (piece->last ? 0 : PCRE2_NOTEOL);
+    int result = pcre2_match(re, (PCRE2_SPTR)piece->text, piece->n, piece->begin, options, s->data, s->context);
+    if (result == PCRE2_ERROR_NOMATCH) return MOON__FIND_NONE;
+    if (result < 0) return MOON__FIND_COSTLY;
+    const PCRE2_SIZE *ends = pcre2_get_ovector_pointer(s->data);
+    *at = ends[0] < piece->n ? ends[0] : piece->n;
+    *end = ends[1] > *at ? ends[1] : *at; /* \K may put the beginning behind the end */
+    return MOON__FIND_HIT;
+}

@@ -31,6 +31,18 @@ typedef enum moon__find { MOON__FIND_NONE, MOON__FIND_HIT, MOON__FIND_COSTLY } m
 moon__find moon__finder_next(const moon__finder *finder, moon__finder_state *state, const char *text, const char *end,
                              moon__hit *hit);
 
+/* A part of a line that is too long to be had in one piece. */
+typedef struct moon__piece {
+    const char *text;
+    size_t n;     /* without the line ending */
+    size_t begin; /* matches begin here or later; what is before is looked back at only */
+    bool first, last;
+} moon__piece;
+
+/* The first match in it: [*at, *end). ^ and $ are the ends of the line, not those of the piece. */
+moon__find moon__finder_piece(const moon__finder *finder, moon__finder_state *state, const moon__piece *piece,
+                              size_t *at, size_t *end);
+
 /* ---- pattern.c: what can be known of a pattern without running it ---- */
 
 #include "bytes.h"

@@ -8,6 +8,12 @@
  *
  * When the window is searched up to its last line ending, the unfinished line and as many lines before it as may be
  * context move to the front. Lines are counted only where one is shown, and when the window moves.
+ *
+ * A line that the window does not hold is searched in pieces. Each but the first has the end of the one before it
+ * (OVERLAP bytes) in front, so that a match across the two is found if it is no longer than that; the first bytes of
+ * these (BEHIND) are only looked back at. A match near the end of a piece (AHEAD) may be another one when more is
+ * known, and is left to the next piece. The line counts once, whatever the number of its pieces; lines before it are
+ * given as context only if the first piece matches.
  */
 #include "search_scan.h"
 
@@ -18,6 +24,7 @@
 #include <unistd.h>
 
 enum { WINDOW = 1 << 20, FIRST_READ = 64 << 10, LINE_SHOWN = 400, LINE_BEFORE = 100 };
+enum { OVERLAP = 256 << 10, BEHIND = 4 << 10, AHEAD = 4 << 10 };
 
 struct moon__scan {
     const moon_call *call;
@@ -32,6 +39,10 @@ struct moon__scan {
     size_t length, position, shown, counted;
     size_t number;
     unsigned after; /* lines of context still to be shown behind a match */
+    bool inside;    /* the window begins within a line, which is searched in pieces */
+    bool found;     /* that line has matched */
+    size_t head_length;
+    char head[LINE_SHOWN]; /* how it begins */
     char window[WINDOW];
 };
 
@@ -88,8 +99,11 @@ static size_t previous_line(const moon__scan *s, size_t offset) {
     return nl ? (size_t)(nl - s->window) + 1 : 0;
 }
 
+/* What of a line is not there to be shown. */
+typedef enum missing { NOTHING = 0, BEFORE = 1, BEHIND_IT = 2 } missing;
+
 /* Shows a line, or of a long one what is around `at`. */
-static void add_line(moon__scan *s, size_t number, char mark, const char *line, size_t n, size_t at) {
+static void add_line(moon__scan *s, size_t number, char mark, const char *line, size_t n, size_t at, unsigned lacks) {
     moon__bytes_printf(s->out, "%zu%c ", number, mark);
     size_t from = 0, to = n;
     if (n > LINE_SHOWN) {
@@ -98,9 +112,9 @@ static void add_line(moon__scan *s, size_t number, char mark, const char *line, 
         from = moon__text_floor(line, from);
         to = moon__text_floor(line, from + LINE_SHOWN);
     }
-    if (from) moon__bytes_str(s->out, "…");
+    if (from || lacks & BEFORE) moon__bytes_str(s->out, "…");
     moon__bytes_text(s->out, line + from, to - from);
-    moon__bytes_str(s->out, to < n ? "…\n" : "\n");
+    moon__bytes_str(s->out, to < n || lacks & BEHIND_IT ? "…\n" : "\n");
 }
 
 /* Shows the line that begins at `shown` as context and goes on behind it. */
@@ -108,7 +122,7 @@ static void show_context(moon__scan *s) {
     size_t begin = s->shown, next = next_line(s, begin), end = next;
     if (end > begin && s->window[end - 1] == '\n') end--;
     if (end > begin && s->window[end - 1] == '\r') end--;
-    add_line(s, number_at(s, begin), '-', s->window + begin, end - begin, 0);
+    add_line(s, number_at(s, begin), '-', s->window + begin, end - begin, 0, NOTHING);
     s->shown = next;
 }
 
@@ -119,14 +133,75 @@ static void show_after(moon__scan *s, size_t limit) {
     }
 }
 
-static void show_match(moon__scan *s, const moon__hit *hit) {
+static void show_match(moon__scan *s, const moon__hit *hit, unsigned lacks) {
     size_t begin = (size_t)(hit->line - s->window), from = begin;
     for (unsigned i = 0; i < s->limits.context && from > s->shown; i++) from = previous_line(s, from);
     s->shown = from;
     while (s->shown < begin) show_context(s);
-    add_line(s, number_at(s, begin), ':', hit->line, hit->length, hit->at);
+    add_line(s, number_at(s, begin), ':', hit->line, hit->length, hit->at, lacks);
     s->shown = (size_t)(hit->next - s->window);
     s->after = s->limits.context;
+}
+
+static void take_match(moon__scan *s, const moon__hit *hit, unsigned lacks) {
+    s->matches++;
+    if (s->limits.first_only)
+        s->full = true;
+    else
+        show_match(s, hit, lacks);
+    s->full |= s->matches > s->limits.matches || s->out->len - s->out_begin > s->limits.text;
+}
+
+/* ---- lines that the window does not hold ---- */
+
+/* Searches the piece [position, end) of a line. */
+static moon__scanned search_piece(moon__scan *s, size_t end, bool last) {
+    const char *text = s->window + s->position;
+    size_t n = end - s->position, at, until;
+    moon__piece piece = {.text = text, .n = n, .first = !s->inside, .last = last};
+    if (s->found) return MOON__SCANNED;
+    if (s->inside) piece.begin = BEHIND;
+    while (piece.begin && (text[piece.begin] & 0xc0) == 0x80) piece.begin--; /* PCRE2 begins at no other byte */
+    moon__find found = moon__finder_piece(s->finder, s->state, &piece, &at, &until);
+    if (found == MOON__FIND_COSTLY) return MOON__SCAN_COSTLY;
+    if (found == MOON__FIND_NONE) return MOON__SCANNED;
+    if (!last && until + AHEAD > n && at + OVERLAP >= n + BEHIND) return MOON__SCANNED; /* the next piece has it too */
+    moon__hit hit = {.line = text, .length = n, .at = at, .next = text + n};
+    s->found = true;
+    take_match(s, &hit, (s->inside ? BEFORE : NOTHING) | (last ? NOTHING : BEHIND_IT));
+    return s->out->failed ? MOON__SCAN_NO_MEMORY : MOON__SCANNED;
+}
+
+/* The whole window, from position on, is part of one line that goes on. */
+static moon__scanned search_part(moon__scan *s) {
+    if (!s->inside) {
+        show_after(s, s->position);
+        s->head_length = moon__text_floor(s->window + s->position, LINE_SHOWN);
+        memcpy(s->head, s->window + s->position, s->head_length);
+    }
+    moon__scanned result = search_piece(s, s->length, false);
+    if (!s->inside) number_at(s, s->position);
+    size_t keep = s->found ? s->length : moon__text_floor(s->window, s->length - OVERLAP);
+    memmove(s->window, s->window + keep, s->length - keep);
+    s->length -= keep;
+    s->position = s->shown = s->counted = 0;
+    s->inside = true;
+    return result;
+}
+
+/* The rest of such a line: to its ending, or to the file's. */
+static moon__scanned search_rest(moon__scan *s) {
+    size_t next = next_line(s, 0), end = next;
+    if (end && s->window[end - 1] == '\n') end--;
+    if (end && s->window[end - 1] == '\r') end--;
+    moon__scanned result = search_piece(s, end, true);
+    if (!s->found && s->after) {
+        add_line(s, s->number, '-', s->head, s->head_length, 0, BEHIND_IT);
+        s->after--;
+    }
+    s->position = s->shown = next;
+    s->inside = s->found = false;
+    return result;
 }
 
 /* ---- the window ---- */
@@ -134,18 +209,17 @@ static void show_match(moon__scan *s, const moon__hit *hit) {
 /* Searches from position to `limit`, the end of the last whole line. */
 static moon__scanned search_window(moon__scan *s, size_t limit) {
     moon__hit hit = {0};
+    if (s->inside) {
+        moon__scanned result = search_rest(s);
+        if (result != MOON__SCANNED) return result;
+    }
     while (!s->full) {
         moon__find found = moon__finder_next(s->finder, s->state, s->window + s->position, s->window + limit, &hit);
         if (found == MOON__FIND_COSTLY) return MOON__SCAN_COSTLY;
         show_after(s, found == MOON__FIND_HIT ? (size_t)(hit.line - s->window) : limit);
         if (found == MOON__FIND_NONE) break;
-        s->matches++;
         s->position = (size_t)(hit.next - s->window);
-        if (s->limits.first_only)
-            s->full = true;
-        else
-            show_match(s, &hit);
-        s->full |= s->matches > s->limits.matches || s->out->len - s->out_begin > s->limits.text;
+        take_match(s, &hit, NOTHING);
         if (s->out->failed) return MOON__SCAN_NO_MEMORY;
     }
     s->position = limit;
@@ -187,14 +261,11 @@ static moon__scanned scan(moon__scan *s, int fd, size_t size) {
         more = more && total < size;
         room = WINDOW - s->length;
         if (more && room) continue;
-        size_t limit = s->length;
-        if (more) { /* only whole lines, unless there is none */
-            const char *nl = memrchr(s->window + s->position, '\n', s->length - s->position);
-            limit = nl ? (size_t)(nl - s->window) + 1 : s->length;
-        }
-        moon__scanned result = search_window(s, limit);
+        const char *nl = more ? memrchr(s->window + s->position, '\n', s->length - s->position) : NULL;
+        size_t limit = nl ? (size_t)(nl - s->window) + 1 : s->length; /* only whole lines */
+        moon__scanned result = more && !nl ? search_part(s) : search_window(s, limit);
         if (result != MOON__SCANNED) return result;
-        if (more) move_window(s, limit);
+        if (nl) move_window(s, limit);
         room = WINDOW - s->length;
     }
     return MOON__SCANNED;
@@ -210,6 +281,7 @@ moon__scanned moon__scan_file(moon__scan *s, int fd, moon__bytes *out, int64_t *
     s->length = s->position = s->shown = s->counted = 0;
     s->number = 1;
     s->after = 0;
+    s->inside = s->found = false;
     moon__scanned result = st.st_size > 0 ? scan(s, fd, (size_t)st.st_size) : MOON__SCANNED;
     *matches = s->matches;
     return result;

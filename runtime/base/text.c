@@ -121,6 +121,33 @@ void moon__term_safe(moon__buf *buf, const char *text, size_t n) {
     if (buf->status) moon__buf_cut(buf, start);
 }
 
+static void add_escaped(moon__buf *buf, uint32_t point) {
+    if (point > 0xFFFF) {
+        moon__buf_printf(buf, "\\u%04x", 0xD7C0 + (point >> 10));
+        point = 0xDC00 | (point & 0x3FF);
+    }
+    moon__buf_printf(buf, "\\u%04x", point);
+}
+
+void moon__term_safe_json(moon__buf *buf, const char *json, size_t n) {
+    size_t start = buf->len, at = 0;
+    while (at < n && !buf->status) {
+        size_t plain = at, length = 1;
+        while (plain < n && (unsigned char)json[plain] < 0x7F) plain++;
+        moon__buf_add(buf, json + at, plain - at);
+        at = plain;
+        if (at == n) break;
+        length = moon__utf8_length(json + at, n - at);
+        uint32_t point = length ? decode(json + at, length) : 0xFFFD;
+        if (!length || is_harmful(point))
+            add_escaped(buf, point);
+        else
+            moon__buf_add(buf, json + at, length);
+        at += length ? length : 1;
+    }
+    if (buf->status) moon__buf_cut(buf, start);
+}
+
 unsigned moon__edit_distance(const char *a, const char *b) {
     enum { MAX = 32 };
     unsigned rows[3][MAX + 1]; /* the row two above (for transpositions), the one above, this one */

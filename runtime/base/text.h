@@ -23,6 +23,9 @@ size_t moon__utf8_floor(const char *text, size_t n);
  * invalid byte, bidi control, zero-width and tag character is shown as <U+001B> or <0x9B>. A lone CR becomes \n, CRLF
  * becomes \n. */
 void moon__term_safe(moon__buf *buf, const char *text, size_t n);
+/* Appends JSON text, which then means the same: such characters stand in it as \u009b. Of control characters it may
+ * have those alone that JSON allows, or that are our own (colours): below U+007F all stays. */
+void moon__term_safe_json(moon__buf *buf, const char *json, size_t n);
 /* Damerau-Levenshtein distance, capped at 32 bytes of either; for "did you mean". */
 unsigned moon__edit_distance(const char *a, const char *b);
 /* The nearest of names (NULL-terminated) to word, or NULL if none is near (distance over a third of the length, min 1).

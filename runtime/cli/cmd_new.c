@@ -136,16 +136,24 @@ static void put_tool_steps(moon__buf *out, const char *dir, const char *name) {
     moon__buf_fini(&pkgconfig);
 }
 
+/* The steps are for a person to read, or to copy: a directory's name is no more than text in them. */
 static int print_steps(bool tool, const char *dir, const char *name) {
-    moon__buf out;
+    moon__buf out, safe;
     moon__buf_init(&out, 64 * 1024);
+    moon__buf_init(&safe, 512 * 1024);
     if (tool) {
         put_tool_steps(&out, dir, name);
     } else {
         moon__buf_printf(&out, "Wrote %s/%s.lua. Next:\n\n  moonlet run %s/%s.lua \"what is in here?\"\n", dir, name,
                          dir, name);
     }
-    return moon__cli_print(&out);
+    if (out.status == MOON_OK) {
+        moon__term_safe(&safe, out.p, out.len);
+    } else {
+        safe.status = out.status;
+    }
+    moon__buf_fini(&out);
+    return moon__cli_print(&safe);
 }
 
 static int make_dir(const char *dir) {

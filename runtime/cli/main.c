@@ -141,6 +141,7 @@ int moon__cli_exit_code(moon_status status) {
     case MOON_ESCHEMA:
     case MOON_ESCRIPT:
     case MOON_EEXIST:
+    case MOON_ELIMIT:  /* of a script or a file that was given: the limits of a run end it, and are no status */
     case MOON_EDENIED: /* to a configuration, or to us by the file system; what policy refuses is a run's end */
     case MOON_EUNSUPPORTED: return MOON__EXIT_USAGE;
     case MOON_ENET:

@@ -46,10 +46,22 @@ void moon__cli_output_fini(moon__cli_output *output) {
     moon__buf_fini(&output->finished_body);
 }
 
+/* Writes text to standard output; 0, or an errno. On a terminal JSON has what the terminal would obey escaped. */
+static int write_out(const moon__buf *text) {
+    moon__buf safe;
+    if (text->status != MOON_OK) return ENOMEM;
+    if (text->len == 0) return 0;
+    if (isatty(STDOUT_FILENO) != 1) return moon__cli_write(STDOUT_FILENO, text->p, text->len);
+    moon__buf_init(&safe, line_max);
+    moon__term_safe_json(&safe, text->p, text->len);
+    int failed = safe.status != MOON_OK ? ENOMEM : moon__cli_write(STDOUT_FILENO, safe.p, safe.len);
+    moon__buf_fini(&safe);
+    return failed;
+}
+
 static void flush(moon__cli_output *output) {
     if (output->broken) return;
-    output->broken =
-        output->line.status != MOON_OK ? ENOMEM : moon__cli_write(STDOUT_FILENO, output->line.p, output->line.len);
+    output->broken = write_out(&output->line);
     moon__buf_reset(&output->line);
 }
 
@@ -195,11 +207,7 @@ int moon__cli_output_close(moon__cli_output *output, int exit_code) {
 int moon__cli_print(moon__buf *text) {
     moon__cli_output output;
     moon__cli_output_init(&output, MOON__FORMAT_TEXT);
-    if (text->status != MOON_OK) {
-        output.broken = ENOMEM;
-    } else if (text->len > 0) {
-        output.broken = moon__cli_write(STDOUT_FILENO, text->p, text->len);
-    }
+    output.broken = write_out(text);
     moon__buf_fini(text);
     int code = moon__cli_output_close(&output, MOON__EXIT_OK);
     moon__cli_output_fini(&output);

@@ -61,11 +61,9 @@ void moon__cli_rules_check(const moon__cli_rules *rules, moon_runtime *runtime) 
         if (names_a_tool(runtime, rules->rules[i].name, rules->rules[i].n)) continue;
         snprintf(name, sizeof name, "%.*s", (int)rules->rules[i].n, rules->rules[i].name);
         const char *near = moon__tools_nearest(moon__runtime_tools(runtime), name);
-        if (near) {
-            moon__cli_error(
-                "warning: --policy %s: no built-in tool has that name; did you mean %s? (the rule holds for a "
-                "script's own tool of that name)",
-                name, near);
-        }
+        moon__cli_error("warning: --policy %s: no built-in tool has that name%s%s%s (the rule holds for a script's own "
+                        "tool of that "
+                        "name)",
+                        name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     }
 }

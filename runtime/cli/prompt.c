@@ -5,6 +5,7 @@
 #include "json.h"
 #include "text.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,7 @@ moon_status moon__cli_prompt_new(moon__cli_prompt **out, const moon__cli_term *t
 
 static question *take(moon__cli_prompt *p, question **at) {
     question *q = *at;
+    assert(q);
     *at = q->next;
     if (!*at) p->last = at;
     p->n--;

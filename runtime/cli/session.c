@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -175,7 +176,10 @@ static void output_failure(moon__cli_session *s, const char *text, int code) {
 int moon__cli_session_fail(moon__cli_session *s, const moon_error *error) {
     if (s->progress) moon__cli_progress_hide(s->progress);
     int code = moon__cli_fail(error);
-    output_failure(s, error->text[0] ? error->text : moon_status_text(error->code), code);
+    const char *text = error->text[0] ? error->text : moon_status_text(error->code);
+    char placed[sizeof error->where + sizeof error->text + 2];
+    snprintf(placed, sizeof placed, "%s%s%s", error->where, error->where[0] ? ": " : "", text);
+    output_failure(s, placed, code);
     return code;
 }
 

@@ -164,7 +164,7 @@ static moon_status move_head(moon_store *store, int64_t id, const moon_append *a
     sqlite3_bind_int64(s, 3, (int64_t)(a->expected + a->n_records));
     moon_status status = moon__sql_run(store, s, "cannot be written", error);
     if (status || sqlite3_changes(store->db) == 1) return status;
-    moon__row row;
+    moon__row row = {0};
     status = moon__sqlite_run(store, a->run, &row, error); /* or is it gone? */
     return status ? status : MOON_ECONFLICT;
 }

@@ -103,8 +103,8 @@ static moon_status base_of(moon_store *store, int64_t id, int64_t *base, uint64_
 
 /* Those before a fork first. A fork of a fork of … is as deep as people fork. */
 static moon_status rows(walk *w, int64_t id, uint64_t to, int depth, moon_error *error) {
-    int64_t base;
-    uint64_t at;
+    int64_t base = 0;
+    uint64_t at = 0;
     moon_status status = base_of(w->store, id, &base, &at, error);
     if (!status && base && depth > 1000) return damaged(w->store, w->run, w->next, "is forked in a circle", error);
     if (!status && base && w->next <= at) status = rows(w, base, at < to ? at : to, depth + 1, error);
@@ -190,7 +190,7 @@ moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
 moon_status moon__sqlite_inbox(moon_store *store, const char *run,
                                bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
                                moon_error *error) {
-    moon__row row_of;
+    moon__row row_of = {0};
     moon_status status = moon__sqlite_run(store, run, &row_of, error);
     sqlite3_stmt *s = status ? NULL : moon__sql_get(store, MOON__SQL_INBOX_READ);
     if (!s) return status ? status : moon__sql_fail(store, "cannot be used", error);

@@ -336,13 +336,13 @@ static moon_status load_again(moon_runnable **out, moon_runtime *runtime, const 
                               const moon__source *recorded, size_t n, moon_error *error) {
     if (!recorded) return moon_script_load(out, runtime, name, error);
     found f = {.path = moon__strdup(recorded[0].path), .text = recorded[0].text, .n = recorded[0].length};
-    entry *e;
+    entry *e = NULL;
     moon__buf_init(&f.file, MOON__SOURCE_MAX);
     moon_status status = f.path ? load_new(&e, moon__runtime_scripts(runtime), &f, recorded, n, error)
                                 : moon_error_set(error, MOON_ENOMEM, "out of memory");
     found_fini(&f);
     if (status != MOON_OK) return status;
-    if (!e->runnable) return moon_error_set(error, MOON_EINVAL, "%s is a model, not an agent", name);
+    if (!e || !e->runnable) return moon_error_set(error, MOON_EINVAL, "%s is a model, not an agent", name);
     free(e->runnable->origin.script); /* the file that it is, wherever its text came from */
     e->runnable->origin.script = moon__strdup(name);
     if (!e->runnable->origin.script) return moon_error_set(error, MOON_ENOMEM, "out of memory");

@@ -28,6 +28,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include <uv.h>
 
 enum { SECONDS_MAX = 60, STEPS_MAX = 5000, WRONG_MAX = 20 };
 static const char TEXT[] = "outer: inner: made";
@@ -102,6 +103,8 @@ static void *sqlite_realloc(void *p, int n) {
 }
 
 static void reach_libraries(void) {
+    uv_replace_allocator(__real_malloc, __real_realloc, __real_calloc,
+                         free); /* libuv ends the process without memory */
     cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = __wrap_malloc, .free_fn = free});
     sqlite3_config(SQLITE_CONFIG_GETMALLOC, &sqlite_own);
     sqlite3_mem_methods methods = sqlite_own;

@@ -61,7 +61,6 @@ class Scripts(Start):
                     self.file(name, content)
                 self.start_fails("run", "./" + name, "x", said=said)
 
-    @unittest.expectedFailure  # these are exit 1, though the manual says "2: wrong usage, script or configuration"
     def test_scripts_that_cannot_be_taken_are_exit_2_too(self):
         os.mkdir(os.path.join(self.work, "dir.lua"))
         self.file("long.lua", b"return '" + b"x" * (2 << 20) + b"'")
@@ -108,7 +107,6 @@ class Scripts(Start):
                 self.file(name, source)
                 self.start_fails("run", "./" + name, "x", said=[name + line] if line else ["overflow"])
 
-    @unittest.expectedFailure  # "error" of --json and of stream-json is the message without its place: who reads stdout only cannot find it
     def test_syntax_errors_name_file_and_line_in_json(self):
         self.file("wrong.lua", "local x = 1\n\nreturn { y = = 2 }\n")
         self.assertIn("wrong.lua:3", self.moonlet("run", "./wrong.lua", "x", "--json").json()["error"])
@@ -186,7 +184,6 @@ class Names(Start):
         self.file("x.lua", f"{AGENT}tools = {{ 'zzzzzzzz' }} }}")
         self.start_fails("run", "./x.lua", "go", said=["zzzzzzzz", "moonlet tools"])
 
-    @unittest.expectedFailure  # only a rule that is like a tool's name is warned of; "terminal=deny" holds for nothing and nobody is told
     def test_policy_for_no_tool_is_said(self):
         done = self.moonlet("call", "file.list", "{}", "--policy", "terminal=deny")
         self.assertIn("terminal", done.err)

@@ -107,6 +107,26 @@ static void test_term__only_harmless_text_gets_through(void **state) {
     }
 }
 
+static void test_term_safe__json_means_the_same(void **state) {
+    (void)state;
+    static const struct {
+        const char *label, *text, *expected;
+    } rows[] = {
+        {"nothing to do", "{\"a\":[1,\"caf\xC3\xA9\\n\"]}\n", "{\"a\":[1,\"caf\xC3\xA9\\n\"]}\n"},
+        {"DEL, C1 and bidi", "\"\x7F\xC2\x9B\xE2\x80\xAE\"", "\"\\u007f\\u009b\\u202e\""},
+        {"a pair of surrogates", "\"\xF3\xA0\x80\x81\"", "\"\\udb40\\udc01\""},
+        {"no UTF-8", "\"\x9B\"", "\"\\ufffd\""},
+        {"empty", "", ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        moon__buf buf;
+        moon__buf_init(&buf, 100);
+        moon__term_safe_json(&buf, rows[i].text, strlen(rows[i].text));
+        if (strcmp(buf.p ? buf.p : "", rows[i].expected) != 0) fail_msg("%s: %s", rows[i].label, buf.p);
+        moon__buf_fini(&buf);
+    }
+}
+
 static void test_nearest__distance(void **state) {
     (void)state;
     assert_int_equal(moon__edit_distance("", ""), 0);
@@ -243,6 +263,7 @@ int main(void) {
         cmocka_unit_test(test_text__repair_replaces_nul_too),
         cmocka_unit_test(test_utf8__floor_splits_no_code_point),
         cmocka_unit_test(test_term__only_harmless_text_gets_through),
+        cmocka_unit_test(test_term_safe__json_means_the_same),
         cmocka_unit_test(test_nearest__distance),
         cmocka_unit_test(test_nearest__name),
         cmocka_unit_test(test_text__copies),
