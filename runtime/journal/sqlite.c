@@ -25,7 +25,7 @@
 
 #define APPLICATION "0x4d4f4f4e" /* "MOON" */
 enum { FORMAT = 1, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024, LOG_LEFT_PAGES = 64 };
-enum { WRITE_BYTE = 0, CLAIM_FIRST = 1024 };
+enum { WRITE_BYTE = 0, TURN_BYTE = 1, CLAIM_FIRST = 1024 };
 
 int64_t moon__sqlite_claim_byte(int64_t run_id) {
     return CLAIM_FIRST + run_id;
@@ -104,7 +104,12 @@ moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row,
 /* ---- transactions ---- */
 
 static moon_status lock(moon_store *store, moon_error *error) {
-    moon_status status = moon__lockfile_lock(&store->locks, WRITE_BYTE, store->lock_wait_ms);
+    /* Through a turnstile: who is in it is next, so that one who writes all the time cannot keep the others out. */
+    moon_status status = moon__lockfile_lock(&store->locks, TURN_BYTE, store->lock_wait_ms);
+    if (!status) {
+        status = moon__lockfile_lock(&store->locks, WRITE_BYTE, store->lock_wait_ms);
+        moon__lockfile_unlock(&store->locks, TURN_BYTE);
+    }
     if (status == MOON_EBUSY)
         return moon_error_set(error, status, "journal %.200s is locked by another process, for over %g s", store->place,
                               store->lock_wait_ms / 1000.0);
