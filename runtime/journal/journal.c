@@ -66,15 +66,19 @@ void moon__journal_init(moon__journal *journal, const moon__clock *clock, moon__
     moon__id_new(journal->id, random, clock->wall_us(clock->ctx));
 }
 
-static void drop_pending(moon__journal *journal) {
-    for (moon__entry *e = journal->first, *next; e; e = next) {
+void moon__journal_free(moon__entry *entries, moon__side *sides) {
+    for (moon__entry *e = entries, *next; e; e = next) {
         next = e->next;
         free(e);
     }
-    for (moon__side *s = journal->sides, *next; s; s = next) {
+    for (moon__side *s = sides, *next; s; s = next) {
         next = s->next;
         free(s);
     }
+}
+
+static void drop_pending(moon__journal *journal) {
+    moon__journal_free(journal->first, journal->sides);
     journal->first = NULL;
     journal->end = &journal->first;
     journal->sides = NULL;
@@ -188,14 +192,6 @@ bool moon__journal_wait(moon__journal *journal, moon__durable *wait) {
     /* What is pending is awaited now; and a journal that is lost has nothing on its way that would call the wait. */
     if (journal->first || journal->sides || journal->lost) journal->dirty(journal->keeper, journal);
     return false;
-}
-
-void moon__journal_unwait(moon__journal *journal, moon__durable *wait) {
-    for (moon__durable **at = &journal->waits; *at; at = &(*at)->next)
-        if (*at == wait) {
-            *at = wait->next;
-            return;
-        }
 }
 
 void moon__journal_settled(moon__journal *journal, uint64_t seq, moon_status status) {

@@ -83,7 +83,8 @@ void moon__journal_side(moon__journal *journal, const moon_side *side);
 /* True: all events up to now are durable, or the journal is not kept. Else the wait is called later; it stays its
  * owner's and must live until then. */
 bool moon__journal_wait(moon__journal *journal, moon__durable *wait);
-void moon__journal_unwait(moon__journal *journal, moon__durable *wait); /* fine if it does not wait */
+/* For the keeper: frees what it took. */
+void moon__journal_free(moon__entry *entries, moon__side *sides);
 /* For the keeper: records up to seq are in the store; or they are not, and never will be. Waits are called. */
 void moon__journal_settled(moon__journal *journal, uint64_t seq, moon_status status);
 #endif

@@ -298,7 +298,7 @@ void moon__calls_free(moon__calls *calls) {
 static bool copy_use(moon__calls *calls, moon__slot *s, const moon_tool_use *use) {
     s->set = calls;
     snprintf(s->key, sizeof s->key, "c%u", ++calls->o.run->next_call);
-    if (asprintf(&s->id, "%s%s%s", calls->o.run->path, *calls->o.run->path ? "." : "", s->key) < 0) s->id = NULL;
+    s->id = moon__run_path(calls->o.run, s->key);
     s->model_id = moon__strdup(use->id);
     s->name = moon__strdup(use->name);
     s->args = moon__strndup(use->arguments, use->arguments_length);

@@ -11,10 +11,10 @@
 #include "runtime.h"
 #include "text.h"
 
-static char *child_path(const moon_run *parent, const char *place) {
+char *moon__run_path(const moon_run *run, const char *place) {
     moon__buf path;
     moon__buf_init(&path, 64 << 10);
-    moon__buf_printf(&path, "%s%s%s", parent->path, *parent->path ? "." : "", place);
+    moon__buf_printf(&path, "%s%s%s", run->path, *run->path ? "." : "", place);
     char *text = moon__buf_take(&path);
     moon__buf_fini(&path);
     return text;
@@ -101,7 +101,7 @@ moon_status moon__run_child(moon_run **out, moon_run *parent, const char *place,
     const moon_run *root = parent->tree->root;
     run->parent = moon_run_ref(parent);
     run->tree = parent->tree;
-    run->path = child_path(parent, place);
+    run->path = moon__run_path(parent, place);
     run->on_done = done;
     run->on_done_ctx = ctx;
     if (!run->path || !run->input || (root->model && !(run->model = moon__strdup(root->model))))

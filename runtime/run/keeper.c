@@ -2,7 +2,6 @@
 #include "keeper.h"
 
 #include <pthread.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -175,19 +174,8 @@ void moon__keeper_keep(moon__keeper *k, moon__journal *journal, void (*on_lost)(
     moon__journal_keep(journal, on_dirty, k, on_lost);
 }
 
-static void free_part(part *p) {
-    for (moon__entry *e = p->entries, *next; e; e = next) {
-        next = e->next;
-        free(e);
-    }
-    for (moon__side *s = p->sides, *next; s; s = next) {
-        next = s->next;
-        free(s);
-    }
-}
-
 static void free_batch(batch *b) {
-    for (size_t i = 0; i < b->n; i++) free_part(&b->parts[i]);
+    for (size_t i = 0; i < b->n; i++) moon__journal_free(b->parts[i].entries, b->parts[i].sides);
     free(b->parts);
     free(b->appends);
     free(b->records);
@@ -329,16 +317,9 @@ moon_status moon__keeper_start(moon__keeper *k, moon__errand *e, moon_error *err
 /* An errand that somebody waits for. The pool tells its end to the loop later: it is freed by whoever is last. */
 typedef struct awaited {
     moon__errand errand;
-    moon__keeper_work work;
-    void *ctx;
     bool over; /* under the keeper's lock */
     unsigned refs;
 } awaited;
-
-static moon_status work_awaited(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
-    awaited *a = ctx;
-    return a->work(a->ctx, ops, store, error);
-}
 
 static void tell_awaited(void *ctx) {
     awaited *a = ctx;
@@ -360,8 +341,7 @@ moon_status moon__keeper_do(moon__keeper *k, moon__keeper_work work, void *ctx, 
     if (status) return status;
     awaited *a = calloc(1, sizeof *a);
     if (!a) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
-    *a = (awaited){.work = work, .ctx = ctx, .refs = 2};
-    a->errand = (moon__errand){.work = work_awaited, .ctx = a, .keeper = k};
+    *a = (awaited){.errand = {.work = work, .ctx = ctx, .keeper = k}, .refs = 2};
     a->errand.job = (moon__job){.work = tell_awaited, .done = drop_awaited, .ctx = a};
     status = moon__pool_submit(k->pool, &a->errand.job, error);
     if (status) {
@@ -388,13 +368,14 @@ static void watch_again(moon__keeper *k) {
 }
 
 static moon_status ask_version(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    moon__keeper *k = ctx;
     (void)error;
-    *(uint64_t *)ctx = ops->version(store);
+    k->version = ops->version(store);
     return MOON_OK;
 }
 
 static void on_version(void *ctx, moon_status status, const moon_error *error) {
-    moon__keeper *k = (moon__keeper *)((char *)ctx - offsetof(moon__keeper, version));
+    moon__keeper *k = ctx;
     (void)error;
     k->asked = false;
     if (!status && k->version != k->seen && k->users) k->changed(k->changed_ctx);
@@ -405,7 +386,7 @@ static void on_version(void *ctx, moon_status status, const moon_error *error) {
 static void on_watch(void *ctx) {
     moon__keeper *k = ctx;
     if (!k->users || k->asked) return;
-    k->asking = (moon__errand){.work = ask_version, .done = on_version, .ctx = &k->version};
+    k->asking = (moon__errand){.work = ask_version, .done = on_version, .ctx = k};
     k->asked = moon__keeper_start(k, &k->asking, NULL) == MOON_OK;
 }
 

@@ -103,16 +103,6 @@ void moon__kept_release(moon_run *root) {
     moon__keeper_release(root->runtime->keeper, root->tree->journal.id);
 }
 
-static void write_limits(moon__jw *w, const moon_limits *l) {
-    moon__jw_object(w, "limits");
-    if (l->steps >= 0) moon__jw_int(w, "steps", l->steps);
-    if (l->tool_calls >= 0) moon__jw_int(w, "tool_calls", l->tool_calls);
-    if (l->seconds >= 0) moon__jw_int(w, "seconds", l->seconds);
-    if (l->tokens >= 0) moon__jw_int(w, "tokens", l->tokens);
-    if (l->usd >= 0) moon__jw_num(w, "usd", l->usd);
-    moon__jw_end(w);
-}
-
 void moon__kept_write(moon__jw *w, const moon_run *root) {
     const moon__origin *origin = origin_of(root);
     char hash[MOON__HASH_TEXT];
@@ -130,6 +120,6 @@ void moon__kept_write(moon__jw *w, const moon_run *root) {
     moon__jw_end(w);
     if (root->model) moon__jw_str(w, "model", root->model, SIZE_MAX);
     if (root->runnable->output_schema) moon__jw_str(w, "output_schema", root->runnable->output_schema, SIZE_MAX);
-    write_limits(w, &root->given);
+    moon__limits_write(w, "limits", &root->given);
     moon__jw_int(w, "seed", (int64_t)root->tree->seed);
 }

@@ -57,6 +57,16 @@ moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_e
     return MOON_OK;
 }
 
+void moon__limits_write(moon__jw *w, const char *name, const moon_limits *l) {
+    moon__jw_object(w, name);
+    if (l->steps >= 0) moon__jw_int(w, "steps", l->steps);
+    if (l->tool_calls >= 0) moon__jw_int(w, "tool_calls", l->tool_calls);
+    if (l->seconds >= 0) moon__jw_int(w, "seconds", l->seconds);
+    if (l->tokens >= 0) moon__jw_int(w, "tokens", l->tokens);
+    if (l->usd >= 0) moon__jw_num(w, "usd", l->usd);
+    moon__jw_end(w);
+}
+
 /* Says which run of the tree a limit belongs to, where that is not the run itself. */
 static bool refuse(const moon_run *run, const moon_run *holder, moon_stop stop, moon_stop *why, moon__buf *text,
                    const char *unit, double limit) {

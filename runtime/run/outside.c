@@ -68,19 +68,23 @@ static void end(moon__pause *p) {
     p->done(p->ctx);
 }
 
+/* Its time has come, or a signal, and the journal says so. */
+static void end_recorded(moon__pause *p, const char *kind, const char *value, size_t length) {
+    char key[48];
+    end_key(p, key);
+    moon__value_record(p->run, key, kind, value, length);
+    if (p->due_us) moon__journal_side(&p->run->tree->journal, &(moon_side){.kind = MOON_SIDE_TIMER, .key = p->key});
+    end(p);
+}
+
 static void set_timer(moon__pause *p);
 
 static void on_time(void *ctx) {
     moon__pause *p = ctx;
-    char key[48];
-    if (p->due_us > wall(p->run)) {
+    if (p->due_us > wall(p->run))
         set_timer(p);
-        return;
-    }
-    end_key(p, key);
-    moon__value_record(p->run, key, "time", "true", 4);
-    moon__journal_side(&p->run->tree->journal, &(moon_side){.kind = MOON_SIDE_TIMER, .key = p->key});
-    end(p);
+    else
+        end_recorded(p, "time", "true", 4);
 }
 
 static void set_timer(moon__pause *p) {
@@ -148,7 +152,6 @@ bool moon__pause_signal(moon_run *root, const char *name, const moon_json *value
         if (*p->name && !strcmp(p->name, name)) first = p;
     if (!first) return false;
     moon__buf text, body;
-    char key[48];
     moon__buf_init(&text, 64 << 20);
     moon__buf_init(&body, 64 << 20);
     if (value)
@@ -158,13 +161,7 @@ bool moon__pause_signal(moon_run *root, const char *name, const moon_json *value
     moon__buf_printf(&body, "{\"value\":%s}", text.p ? text.p : "null");
     moon_status status = text.status ? text.status : body.status;
     if (!status) status = moon__json_parse(&first->value, body.p, body.len, 0, NULL);
-    end_key(first, key);
-    if (!status) {
-        moon__value_record(first->run, key, "signal", text.p, text.len);
-        if (first->due_us)
-            moon__journal_side(&root->tree->journal, &(moon_side){.kind = MOON_SIDE_TIMER, .key = first->key});
-        end(first);
-    }
+    if (!status) end_recorded(first, "signal", text.p, text.len);
     moon__buf_fini(&text);
     moon__buf_fini(&body);
     return status == MOON_OK;

@@ -3,11 +3,10 @@
  * The agent's loop: ask the model → run the tool calls of its answer → give it the results → ask again, until an answer
  * has none. Each round is a step.
  *
- *   start ──► step ──► asking ──► answer has calls ──► calling ──► step …
- *               │         │              │
- *               │         │              └─ no calls: the final answer (checked against the output schema, asked again
- * if it does │         │                 not fit) ──► finished │         └─ provider gave up ──► finished └─ a limit is
- * reached ──► finished, without a request
+ * - start ──► step ──► asking ──► answer has calls ──► calling ──► step …
+ * - answer has none ──► checked against the output schema, if there is one ──► finished, or step: asked again
+ * - step, and a limit is reached ──► finished, without a request
+ * - asking, and the provider gave up ──► finished
  *
  * A stop (cancel, deadline, limit of a parent, refusal) may come in any state: what is under way is ended, then the run
  * finishes with the stop's reason. What the answer contains decides, never its finish reason: tool calls are run even
@@ -29,7 +28,7 @@ typedef struct react {
     moon__chat *chat;
     moon__calls *calls;
     bool asking, calling;
-    bool recorded, shared; /* the answer at hand is from the journal; from before a fork */
+    bool recorded, shared; /* the answer at hand is from the journal; and there from before a fork */
     unsigned lane, repairs;
     uint64_t context; /* a hash of the conversation so far, the tools included */
     char key[24];     /* of this step's events: its number in this run */
@@ -189,11 +188,15 @@ static void on_recorded(void *ctx) {
     moon__json_free(body);
 }
 
-/* One more message of the user, given to a fork; it comes before the step of its key. */
-static bool take_input(react *r, int64_t step, moon_error *error) {
+/* One more message of the user, given to a fork; it comes before the step of its key. NULL: none. */
+static const moon__recorded *input_before(const react *r, int64_t step) {
     char key[24];
     snprintf(key, sizeof key, "%lld", (long long)step);
-    const moon__recorded *input = moon__run_recorded(r->run, MOON_EVENT_INPUT_RECEIVED, key);
+    return moon__run_recorded(r->run, MOON_EVENT_INPUT_RECEIVED, key);
+}
+
+static bool take_input(react *r, moon_error *error) {
+    const moon__recorded *input = input_before(r, r->steps);
     moon_json *body = input ? moon__run_recorded_body(r->run, input) : NULL;
     size_t n = 0;
     const char *text = moon_json_str(moon_json_get(body, "text"), &n);
@@ -203,12 +206,6 @@ static bool take_input(react *r, int64_t step, moon_error *error) {
     return !failed;
 }
 
-static bool expects_input(const react *r, int64_t step) {
-    char key[24];
-    snprintf(key, sizeof key, "%lld", (long long)step);
-    return moon__run_recorded(r->run, MOON_EVENT_INPUT_RECEIVED, key) != NULL;
-}
-
 /* Takes the step from the journal if it is there. */
 static bool recorded_step(react *r) {
     moon_run *run = r->run;
@@ -216,7 +213,7 @@ static bool recorded_step(react *r) {
     snprintf(r->key, sizeof r->key, "%lld", (long long)++r->steps);
     r->recorded = r->shared = false;
     if (!run->tree->replay) return false;
-    if (!take_input(r, r->steps, &error)) {
+    if (!take_input(r, &error)) {
         fail(r, &error);
         return true;
     }
@@ -239,34 +236,38 @@ static bool recorded_step(react *r) {
     return true;
 }
 
-static void step(void *ctx) {
-    react *r = ctx;
+static void ask(react *r) {
     moon_run *run = r->run;
     moon_stop why;
     moon__buf text;
     moon__buf_init(&text, 1024);
-    if (run->stopping)
-        finish(r, run->stop_why, NULL, 0, NULL);
-    else if (recorded_step(r)) {
-    } else if (!moon__limits_step(run, &why, &text))
+    if (!moon__limits_step(run, &why, &text))
         finish(r, why, NULL, 0, text.p);
     else {
         moon_error error = {0};
-        moon__ask ask = {.lane = r->lane,
-                         .deltas = run->tree->journal.live,
-                         .delta = on_delta,
-                         .retry = on_retry,
-                         .done = on_answer,
-                         .ctx = r};
+        moon__ask request = {.lane = r->lane,
+                             .deltas = run->tree->journal.live,
+                             .delta = on_delta,
+                             .retry = on_retry,
+                             .done = on_answer,
+                             .ctx = r};
         r->step_started_us = moon__loop_now(run->runtime->loop);
         tell_step(r);
         r->asking = !run->stopping; /* else cancel() has arranged the end */
-        if (r->asking && r->chat->model->ops->ask(r->chat, &ask, &error)) {
+        if (r->asking && r->chat->model->ops->ask(r->chat, &request, &error)) {
             r->asking = false;
             fail(r, &error);
         }
     }
     moon__buf_fini(&text);
+}
+
+static void step(void *ctx) {
+    react *r = ctx;
+    if (r->run->stopping)
+        finish(r, r->run->stop_why, NULL, 0, NULL);
+    else if (!recorded_step(r))
+        ask(r);
 }
 
 static void go_on(react *r) {
@@ -304,7 +305,7 @@ static moon_status check_output(const moon__agent *agent, const char *text, size
 }
 
 static void finish_with(react *r, const moon__answer *answer) {
-    if (expects_input(r, r->steps + 1)) { /* the fork goes on after this answer */
+    if (input_before(r, r->steps + 1)) { /* the fork goes on after this answer */
         moon_error error = {0};
         moon_message said = {.role = MOON_ASSISTANT, .text = answer->text, .text_length = answer->text_length};
         if (append(r, &said, &error))
@@ -359,7 +360,7 @@ static void call_tools(react *r, const moon__answer *answer) {
     bool allowed;
     moon__buf text;
     moon__buf_init(&text, 1024);
-    if (r->shared || r->recorded) {
+    if (r->recorded) {
         if (!r->shared) moon__limits_count(r->run, 0, (int64_t)answer->n_calls);
         allowed = true;
     } else

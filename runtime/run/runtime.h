@@ -108,6 +108,8 @@ void moon__run_event(moon_run *run, moon_event_type type, const char *key, const
 const moon__recorded *moon__run_recorded(const moon_run *run, moon_event_type type, const char *key);
 /* The body of a record, parsed; NULL (and the run is stopped) if it cannot be. The caller's. */
 moon_json *moon__run_recorded_body(moon_run *run, const moon__recorded *recorded);
+/* The path of what is at this place in the run; the caller's, NULL when memory is out. */
+char *moon__run_path(const moon_run *run, const char *place);
 /* Gives a record to the readers once more. */
 void moon__run_show(moon_run *run, const moon__recorded *recorded);
 /* Into the runtime's list; and out of it, when it has ended and so have its children: done comes from the loop. */
@@ -133,6 +135,7 @@ void moon__limits_tighten(moon_limits *limits, const moon_limits *other);
 void moon__limits_replace(moon_limits *limits, const moon_limits *other);
 /* Reads the limits of a JSON object {steps, tool_calls, seconds, tokens, usd}; numbers from 0 up. */
 MOON_MUST_USE moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error);
+void moon__limits_write(moon__jw *w, const char *name, const moon_limits *limits);
 /* May the run make one more request? Counts it when it may: true. Else *why and a text. */
 bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text);
 /* Does one for usd hold for the run? */
