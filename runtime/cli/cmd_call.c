@@ -13,13 +13,9 @@ static const moon__cli_option options[] = {
     {NULL, 0, NULL, NULL, 0},
 };
 
-typedef struct request {
-    const char *tool, *args;
-    moon__buf text; /* the arguments, if they came from standard input */
-} request;
-
 /* -1: go on; else the exit code. */
-static int read_arguments(const moon__cli_command *self, moon__cli_session *s, request *r, int argc, char **argv) {
+static int read_arguments(const moon__cli_command *self, moon__cli_session *s, const char **tool, int argc,
+                          char **argv) {
     moon__cli_args args;
     moon__cli_args_init(&args, options, argc, argv);
     for (int id; (id = moon__cli_args_next(&args)) != MOON__ARG_END;) {
@@ -28,22 +24,22 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         if (id == MOON__OPT_HELP) return moon__cli_help(self);
         if (id != MOON__ARG_OPERAND) {
             why = moon__cli_session_option(s, id, args.value);
-        } else if (!r->tool) {
-            r->tool = args.value;
-        } else if (!r->args) {
-            r->args = args.value;
+        } else if (!*tool) {
+            *tool = args.value;
+        } else if (!s->input) {
+            s->input = args.value;
         } else {
             why = "the arguments are one JSON object; put it into quotes";
         }
         if (why) return moon__cli_usage(self, "%s", why);
     }
-    if (!r->tool) return moon__cli_usage(self, "a tool's name is needed; `moonlet tools` lists them");
+    if (!*tool) return moon__cli_usage(self, "a tool's name is needed; `moonlet tools` lists them");
     return -1;
 }
 
 /* moon_run_tool checks too, but its error has room for a line only; a person gets all of it. */
-static int check(moon__cli_session *s, const request *r, const char *json, size_t n) {
-    const moon__tool_entry *entry = moon__tools_find(moon__runtime_tools(s->runtime), r->tool);
+static int check(moon__cli_session *s, const char *tool, const char *json, size_t n) {
+    const moon__tool_entry *entry = moon__tools_find(moon__runtime_tools(s->runtime), tool);
     moon_json *args = NULL;
     moon__buf why;
     if (!entry) return MOON__EXIT_OK;
@@ -56,32 +52,27 @@ static int check(moon__cli_session *s, const request *r, const char *json, size_
     return code;
 }
 
-static int call(moon__cli_session *s, const request *r) {
-    const char *json = r->text.p ? r->text.p : r->args ? r->args : "";
-    size_t n = r->text.p ? r->text.len : strlen(json);
+static int call(moon__cli_session *s, const char *tool) {
+    const char *json = s->input ? s->input : "";
+    size_t n = s->text.p ? s->text.len : strlen(json);
     moon_run_options run = moon__cli_session_run_options(s);
     moon_error error = {0};
-    int code = check(s, r, json, n);
+    int code = check(s, tool, json, n);
     if (code != MOON__EXIT_OK) return code;
-    moon_status status = moon_run_tool(&s->run, s->runtime, r->tool, json, n, &run, &error);
+    moon_status status = moon_run_tool(&s->run, s->runtime, tool, json, n, &run, &error);
     return status == MOON_OK ? moon__cli_session_drive(s) : moon__cli_session_fail(s, &error);
 }
 
 static int call_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session s;
-    request r = {.tool = NULL};
-    moon__buf_init(&r.text, MOON__INPUT_MAX);
+    const char *tool = NULL;
     moon__cli_session_init(&s);
     s.result_is_json = s.tool_call = true;
-    int code = read_arguments(self, &s, &r, argc, argv);
+    int code = read_arguments(self, &s, &tool, argc, argv);
     if (code >= 0) return code;
-    if (r.args && strcmp(r.args, "-") == 0 && !moon__cli_session_read(&s, &r.text)) {
-        moon__buf_fini(&r.text);
-        return MOON__EXIT_FAILED;
-    }
-    code = moon__cli_session_open(&s);
-    if (code == MOON__EXIT_OK) code = call(&s, &r);
-    moon__buf_fini(&r.text);
+    code = moon__cli_session_read(&s);
+    if (code == MOON__EXIT_OK) code = moon__cli_session_open(&s);
+    if (code == MOON__EXIT_OK) code = call(&s, tool);
     return moon__cli_session_close(&s, code);
 }
 

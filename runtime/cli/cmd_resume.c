@@ -53,11 +53,10 @@ static const moon__cli_option replay_options[] = {
 /* clang-format on */
 
 typedef struct request {
-    const char *run, *input;
+    const char *run;
     uint64_t at;
     bool live_tools, recorded_script, accept;
     moon_unknown unknown;
-    moon__buf text; /* the input, if it came from standard input */
 } request;
 
 static const char *take_unknown(request *r, const char *word) {
@@ -90,7 +89,7 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         case OPT_MODEL: s->model = args.value; break;
         case OPT_UNKNOWN: why = take_unknown(r, args.value); break;
         case OPT_AT: why = take_at(r, args.value); break;
-        case OPT_INPUT: r->input = args.value; break;
+        case OPT_INPUT: s->input = args.value; break;
         case OPT_LIVE: r->live_tools = true; break;
         case OPT_RECORDED: r->recorded_script = true; break;
         case OPT_ACCEPT: r->accept = true; break;
@@ -140,8 +139,6 @@ static moon_status begin(const moon__cli_command *self, moon__cli_session *s, co
     uint64_t at = 0;
     run.unknown = r->unknown;
     run.recorded_script = r->recorded_script;
-    run.input = r->text.p ? r->text.p : r->input;
-    run.input_length = r->text.p ? r->text.len : 0;
     if (self == &moon__cli_cmd_fork) return moon_run_fork(&s->run, s->runtime, id, r->at, &run, error);
     if (self == &moon__cli_cmd_replay) return moon_run_replay(&s->run, s->runtime, id, r->live_tools, &run, error);
     moon_status status = r->accept ? part(s->runtime, id, &at, error) : MOON_OK;
@@ -160,24 +157,17 @@ static int drive_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_found found = {.n = 0};
     char journal[4096];
     moon__cli_session_init(&s);
-    moon__buf_init(&r.text, MOON__INPUT_MAX);
     s.journal = "";
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
-    if (r.input && strcmp(r.input, "-") == 0 && !moon__cli_session_read(&s, &r.text)) {
-        moon__buf_fini(&r.text);
-        return MOON__EXIT_FAILED;
-    }
-    code = find(&s, &r, &found, journal);
-    if (code == MOON__EXIT_OK) {
-        code = moon__cli_session_open(&s);
-        if (code == MOON__EXIT_OK)
-            code = begin(self, &s, &r, found.id, &error) == MOON_OK ? moon__cli_session_drive(&s)
-                                                                    : moon__cli_session_fail(&s, &error);
-        code = moon__cli_session_close(&s, code);
-    }
+    code = moon__cli_session_read(&s);
+    if (code == MOON__EXIT_OK) code = find(&s, &r, &found, journal);
+    if (code == MOON__EXIT_OK) code = moon__cli_session_open(&s);
+    if (code == MOON__EXIT_OK)
+        code = begin(self, &s, &r, found.id, &error) == MOON_OK ? moon__cli_session_drive(&s)
+                                                                : moon__cli_session_fail(&s, &error);
+    code = moon__cli_session_close(&s, code);
     moon__cli_found_fini(&found);
-    moon__buf_fini(&r.text);
     return code;
 }
 

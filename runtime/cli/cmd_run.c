@@ -34,17 +34,16 @@ static const moon__cli_option options[] = {
 };
 
 typedef struct request {
-    const char *agent, *input, *schema_file, *base_url;
+    const char *agent, *schema_file, *base_url;
     bool go_on; /* with the newest run */
     moon__cli_found found;
-    moon__buf text; /* the input, if it came from standard input */
 } request;
 
-static int take_operand(const moon__cli_command *self, request *r, const char *value) {
+static int take_operand(const moon__cli_command *self, moon__cli_session *s, request *r, const char *value) {
     if (!r->agent) {
         r->agent = value;
-    } else if (!r->input) {
-        r->input = value;
+    } else if (!s->input) {
+        s->input = value;
     } else {
         return moon__cli_usage(self, "\"%.80s\" is one operand too many; put an input of several words into quotes",
                                value);
@@ -57,8 +56,8 @@ static int take_option(const moon__cli_command *self, moon__cli_session *s, requ
     switch (id) {
     case OPT_MODEL: s->model = value; break;
     case OPT_PROMPT:
-        if (r->input) return moon__cli_usage(self, "the input was given twice");
-        r->input = value;
+        if (s->input) return moon__cli_usage(self, "the input was given twice");
+        s->input = value;
         break;
     case OPT_CONTINUE: r->go_on = true; break;
     case OPT_LIMIT: return moon__cli_limit(self, &s->limits, value);
@@ -77,13 +76,13 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         if (id == MOON__ARG_WRONG) return moon__cli_usage(self, "%s", args.error);
         if (id == MOON__OPT_HELP) return moon__cli_help(self);
         int code =
-            id == MOON__ARG_OPERAND ? take_operand(self, r, args.value) : take_option(self, s, r, id, args.value);
+            id == MOON__ARG_OPERAND ? take_operand(self, s, r, args.value) : take_option(self, s, r, id, args.value);
         if (code != MOON__EXIT_OK) return code;
     }
     if (r->go_on && r->agent) { /* there is no agent to be named: the first operand is the input */
-        if (r->input || r->schema_file)
+        if (s->input || r->schema_file)
             return moon__cli_usage(self, "--continue goes with INPUT alone: the agent is that of the run");
-        r->input = r->agent;
+        s->input = r->agent;
         r->agent = NULL;
     }
     if (!r->agent && !r->go_on) return moon__cli_usage(self, "an agent's name or a script is needed");
@@ -129,8 +128,6 @@ static moon_status add_schema(moon__cli_session *s, const char *path, moon_runna
 /* With a message more it is a fork; without one the run itself goes on, if it can. */
 static moon_status go_on(moon__cli_session *s, const request *r, moon_error *error) {
     moon_run_options run = moon__cli_session_run_options(s);
-    run.input = r->text.p ? r->text.p : r->input;
-    run.input_length = r->text.p ? r->text.len : 0;
     if (run.input) return moon_run_fork(&s->run, s->runtime, r->found.id, 0, &run, error);
     return moon_run_resume(&s->run, s->runtime, r->found.id, &run, error);
 }
@@ -151,8 +148,6 @@ static moon_status start(moon__cli_session *s, const request *r, moon_error *err
     if (status == MOON_OK && r->schema_file) status = add_schema(s, r->schema_file, &runnable, error);
     if (status == MOON_OK) {
         moon_run_options run = moon__cli_session_run_options(s);
-        run.input = r->text.p ? r->text.p : r->input;
-        run.input_length = r->text.p ? r->text.len : 0;
         status = moon_run_start(&s->run, s->runtime, runnable, &run, error);
     }
     moon_runnable_unref(runnable);
@@ -163,23 +158,18 @@ static int run_main(const moon__cli_command *self, int argc, char **argv) {
     moon__cli_session s;
     request r = {.agent = NULL};
     moon_error error = {0};
-    moon__buf_init(&r.text, MOON__INPUT_MAX);
     moon__cli_session_init(&s);
     s.journal = "";
     int code = read_arguments(self, &s, &r, argc, argv);
     if (code >= 0) return code;
-    if (r.input && strcmp(r.input, "-") == 0 && !moon__cli_session_read(&s, &r.text)) {
-        moon__buf_fini(&r.text);
-        return MOON__EXIT_FAILED;
-    }
-    code = r.go_on ? find_newest(&s, &r) : MOON__EXIT_OK;
+    code = moon__cli_session_read(&s);
+    if (code == MOON__EXIT_OK && r.go_on) code = find_newest(&s, &r);
     if (code == MOON__EXIT_OK) code = moon__cli_session_open(&s);
-    if (code == MOON__EXIT_OK) {
+    if (code == MOON__EXIT_OK)
         code = start(&s, &r, &error) == MOON_OK ? moon__cli_session_drive(&s) : moon__cli_session_fail(&s, &error);
-    }
-    moon__buf_fini(&r.text);
+    code = moon__cli_session_close(&s, code);
     moon__cli_found_fini(&r.found);
-    return moon__cli_session_close(&s, code);
+    return code;
 }
 
 const moon__cli_command moon__cli_cmd_run = {

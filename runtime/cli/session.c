@@ -18,8 +18,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { INPUT_MAX = 64 << 20 };
+
 void moon__cli_session_init(moon__cli_session *s) {
     *s = (moon__cli_session){.limits = MOON_LIMITS_NONE, .signal_fd = -1, .output_fd = -1};
+    moon__buf_init(&s->text, INPUT_MAX);
 }
 
 const char *moon__cli_session_option(moon__cli_session *s, int id, const char *value) {
@@ -48,24 +51,27 @@ const char *moon__cli_session_option(moon__cli_session *s, int id, const char *v
     return why;
 }
 
-bool moon__cli_session_read(moon__cli_session *s, moon__buf *text) {
+int moon__cli_session_read(moon__cli_session *s) {
+    moon__buf *text = &s->text;
+    if (!s->input || strcmp(s->input, "-") != 0) return MOON__EXIT_OK;
     s->stdin_taken = true;
     for (;;) {
         if (moon__buf_reserve(text, 64 * 1024) != MOON_OK) {
             moon__cli_error("standard input is over %zu MiB", text->max >> 20);
-            return false;
+            return MOON__EXIT_FAILED;
         }
         ssize_t n = read(STDIN_FILENO, text->p + text->len, 64 * 1024);
         if (n == 0) break;
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
             moon__cli_error("cannot read standard input: %s", strerror(errno));
-            return false;
+            return MOON__EXIT_FAILED;
         }
         text->len += (size_t)n;
     }
     text->p[text->len] = 0;
-    return true;
+    s->input = text->p;
+    return MOON__EXIT_OK;
 }
 
 /* ---- opening ---- */
@@ -218,6 +224,8 @@ static void on_event(void *ctx, moon_run *run, const moon_event *event) {
 moon_run_options moon__cli_session_run_options(moon__cli_session *s) {
     return (moon_run_options){
         .size = sizeof(moon_run_options),
+        .input = s->input,
+        .input_length = s->text.p ? s->text.len : 0,
         .model = s->model,
         .limits = &s->limits,
         .allow_all = s->yes,
@@ -382,6 +390,7 @@ int moon__cli_session_close(moon__cli_session *s, int exit_code) {
     moon_runtime_free(s->runtime); /* may still tell of the end of a run */
     moon__cli_progress_free(s->progress);
     drop_output_file(s);
+    moon__buf_fini(&s->text);
     exit_code = moon__cli_output_close(&s->output, exit_code);
     moon__cli_output_fini(&s->output);
     if (s->signal_fd >= 0) {

@@ -24,6 +24,7 @@ typedef struct moon__cli_session {
     /* Read from the command line. */
     const char *workspace, *model, *config, *output_file;
     const char *journal; /* NULL: runs are not kept; "": the default place */
+    const char *input;   /* the task, or a tool's arguments; "-": they are read from standard input */
     moon_limits limits;
     moon__cli_rules rules;
     const char *plugins[MOON__PLUGINS_MAX];
@@ -33,6 +34,7 @@ typedef struct moon__cli_session {
     bool result_is_json; /* the result's text is given parsed where it can be */
     bool tool_call;      /* one tool and no model: little progress, and its failure is its own text */
     bool stdin_taken;    /* it was read to its end: who is asked answers on the controlling terminal */
+    moon__buf text;      /* what was read there */
 
     /* While it is open. */
     moon_runtime *runtime;
@@ -90,9 +92,12 @@ void moon__cli_session_init(moon__cli_session *session);
 /* Takes one option of the above; NULL, or what is wrong with its value. */
 const char *moon__cli_session_option(moon__cli_session *session, int id, const char *value);
 
+/* Where the input is "-": takes all of standard input for it, up to a ceiling. Errors are reported; 0 or the exit code.
+ */
+int moon__cli_session_read(moon__cli_session *session);
 /* Opens the runtime and what shows its events. Errors are reported; 0 or the exit code. */
 int moon__cli_session_open(moon__cli_session *session);
-/* What to give moon_run_start or moon_run_tool: events, approval, limits. */
+/* What to give moon_run_start or moon_run_tool: input, events, approval, limits. */
 moon_run_options moon__cli_session_run_options(moon__cli_session *session);
 /* Drives session->run to its end, writes the result; the exit code. */
 int moon__cli_session_drive(moon__cli_session *session);
@@ -103,7 +108,4 @@ int moon__cli_session_reject(moon__cli_session *session, const char *text);
 /* Frees all; the exit code, which a failed write of the result changes. */
 int moon__cli_session_close(moon__cli_session *session, int exit_code);
 
-/* Standard input to its end, as far as the buffer's ceiling allows. False: reported. */
-enum { MOON__INPUT_MAX = 64 << 20 };
-bool moon__cli_session_read(moon__cli_session *session, moon__buf *text);
 #endif
