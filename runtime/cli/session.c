@@ -364,7 +364,7 @@ int moon__cli_session_drive(moon__cli_session *s) {
     s->prompt = NULL;
     if (status != MOON_OK) return moon__cli_session_fail(s, &error);
     const moon_result *result = moon_run_result(s->run);
-    s->result_is_json = s->result_is_json || moon__run_gives_json(s->run);
+    s->result_is_json = s->result_is_json || result->json;
     if (s->hint) hint_at_models(s);
     moon__cli_progress_end(s->progress, result);
     if (s->output.broken) return MOON__EXIT_FAILED;

@@ -15,16 +15,33 @@ typedef struct moon__lua_tool {
 } moon__lua_tool;
 moon__lua_tool *moon__lua_tool_ref(moon__lua_tool *tool);
 void moon__lua_tool_unref(moon__lua_tool *tool);
+void moon__lua_tool_release(void *tool); /* the same, as a callback */
 /* The value at index as one of these, or NULL. Borrowed. */
 moon__lua_tool *moon__lua_tool_at(lua_State *L, int index);
 moon_runnable *moon__lua_agent_at(lua_State *L, int index);
+moon_runnable *moon__lua_chain_at(lua_State *L, int index);
+/* A chain that was given no name is called after the script at path. */
+void moon__lua_chain_named(lua_State *L, int index, const char *path);
+/* "agent", "chain" or "tool" of a handle that can be run; NULL: it is none. */
+const char *moon__lua_kind(lua_State *L, int index);
+/* The value at index as a runnable, the caller's. Raises if it is none. */
+moon_runnable *moon__lua_runnable(lua_State *L, int index);
+/* A runnable of the script's own, beside its registry reference, which is taken over also on failure. name: NULL: the
+ * script's. */
+/* "agents/tidy.lua" → "tidy" */
+void moon__script_base(const char *path, char name[64]);
+MOON_MUST_USE moon_status moon__function_new(moon_runnable **out, moon__script *script, const char *name, int fn,
+                                             moon_error *error);
+/* What the script at path returns, for the script whose body runs: the path counts from its folder. */
+MOON_MUST_USE moon_status moon__script_load_beside(moon_runnable **out, moon__script *script, const char *path,
+                                                   moon_error *error);
+/* Pushes the method of all handles with the name at index 2, or nil. */
+int moon__lua_method(lua_State *L);
 moon__model *moon__lua_model_at(lua_State *L, int index);
 
 /* Makes the metatable of a handle: methods of meta, its own fields hidden. */
 void moon__lua_handle(lua_State *L, const char *name, const luaL_Reg *meta);
 
-/* A function that a script returned, as a runnable: fn is a registry reference, taken over also on failure. */
-MOON_MUST_USE moon_status moon__function_new(moon_runnable **out, moon__script *script, int fn, moon_error *error);
 /* Names a model after the file that gave it. */
 MOON_MUST_USE moon_status moon__lua_model_name(moon__model *model, const char *name, const char *source);
 

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * moon.agent { … } and agent:run(input). The table becomes the JSON that run/ makes agents of; what is no JSON (a
+ * moon.agent { … }. The table becomes the JSON that run/ makes agents of; what is no JSON (a
  * script's own tools and model) goes beside it. Fields are checked there, so that a script and an embedder get the same
  * errors.
  */
-#include "api.h"
+#include "children.h"
 #include "text.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const char NAME[] = "moon.agent", ERROR[] = "moon.error";
+static const char NAME[] = "moon.agent";
 enum { TOOLS_MAX = 512 };
 
 moon_runnable *moon__lua_agent_at(lua_State *L, int index) {
@@ -76,8 +76,8 @@ static size_t split_tools(lua_State *L, int spec) {
     return own;
 }
 
-/* A shallow copy of the table at 1, with `output` expanded. */
-static void copy_spec(lua_State *L) {
+/* Pushes a shallow copy of the table at 1. */
+static void copy_table(lua_State *L) {
     lua_newtable(L);
     lua_pushnil(L);
     while (lua_next(L, 1)) {
@@ -86,6 +86,11 @@ static void copy_spec(lua_State *L) {
         lua_insert(L, -2);
         lua_rawset(L, -4);
     }
+}
+
+/* A copy with `output` expanded. */
+static void copy_spec(lua_State *L) {
+    copy_table(L);
     if (lua_getfield(L, -1, "output") != LUA_TNIL) {
         moon__lua_expand(L, -1, "moon.agent: output", false);
         lua_setfield(L, -3, "output");
@@ -141,9 +146,11 @@ static int new_agent(lua_State *L) {
     moon_error error = {0};
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    moon_runnable **handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    moon_runnable **handle = lua_newuserdatauv(L, sizeof *handle, 1);
     *handle = NULL;
     luaL_setmetatable(L, NAME);
+    copy_table(L); /* what it is made of, for with() and describe() */
+    lua_setiuservalue(L, 2, 1);
     copy_spec(L);
     size_t n = split_tools(L, 3);
     moon__model *model = take_model(L, 3);
@@ -154,118 +161,17 @@ static int new_agent(lua_State *L) {
     return 1;
 }
 
-/* ---- agent:run ---- */
-
-typedef struct child {
-    moon__wait wait; /* first */
-    moon_runnable *agent;
-    moon_run *parent, *run;
-    moon_error error; /* why it could not be started */
-    moon__buf input;
-} child;
-
-static void child_done(void *ctx, moon_run *run) {
-    child *c = ctx;
-    (void)run;
-    moon__wait_done(&c->wait);
-}
-
-static void child_start(moon__wait *wait) {
-    child *c = (child *)wait;
-    moon__buf input = c->input;
-    moon__buf_init(&c->input, input.max);
-    char place[40];
-    moon__task *task = wait->task;
-    const char *call = task->call ? moon__call_id(task->call) : NULL;
-    snprintf(place, sizeof place, "%s%s%u", call ? call : "", call ? "." : "", ++task->children);
-    bool started = moon__run_child(&c->run, c->parent, place, c->agent, input.p ? input.p : "", input.len, child_done,
-                                   c, &c->error) == MOON_OK;
-    moon__buf_fini(&input);
-    if (started) return;
-    c->run = NULL;
-    moon__wait_done(wait);
-}
-
-static void child_cancel(moon__wait *wait) {
-    child *c = (child *)wait;
-    if (c->run) moon_run_cancel(c->run);
-}
-
-static void child_free(moon__wait *wait) {
-    child *c = (child *)wait;
-    moon__buf_fini(&c->input);
-    moon_runnable_unref(c->agent);
-    moon_run_unref(c->run);
-    moon_run_unref(c->parent);
-    free(c);
-}
-
-static int push_error(lua_State *L, const char *message, moon_stop stop) {
-    luaL_pushfail(L);
-    lua_createtable(L, 0, 2);
-    lua_pushstring(L, message);
-    lua_setfield(L, -2, "message");
-    lua_pushstring(L, moon_stop_text(stop));
-    lua_setfield(L, -2, "stop");
-    luaL_setmetatable(L, ERROR);
-    return 2;
-}
-
-static int child_push(lua_State *L, moon__wait *wait) {
-    child *c = (child *)wait;
-    if (!c->run) return push_error(L, c->error.text, MOON_STOP_FAILED);
-    const moon_result *result = moon_run_result(c->run);
-    if (result->stop != MOON_STOP_DONE)
-        return push_error(L, result->error ? result->error : moon_stop_text(result->stop), result->stop);
-    if (moon__agent_gives_json(c->agent) &&
-        moon__lua_parse(L, result->text, result->text_length, MOON__NULLS_ARE_NIL, &c->error))
-        return 1;
-    lua_pushlstring(L, result->text, result->text_length);
-    return 1;
-}
-
-/* The input as text: a string as it is, a table as JSON. Leaves it on the stack. */
-static const char *input_text(lua_State *L, int index, size_t *n) {
-    char why[256];
-    if (lua_isstring(L, index)) return lua_tolstring(L, index, n);
-    luaL_argexpected(L, lua_istable(L, index), index, "string or table");
-    moon__buf *json = moon__lua_scratch(L, MOON__JSON_MAX);
-    if (!moon__lua_write(L, index, json, why)) luaL_error(L, "agent:run: the input cannot be written as JSON: %s", why);
-    return lua_pushlstring(L, json->p, *n = json->len);
-}
-
-static int agent_run(lua_State *L) {
-    moon_runnable *agent = *(moon_runnable **)luaL_checkudata(L, 1, NAME);
-    size_t n = 0;
-    luaL_argcheck(L, agent != NULL, 1, "no agent");
-    if (!lua_isnoneornil(L, 3)) return luaL_error(L, "agent:run takes the input and nothing else");
-    const char *input = input_text(L, 2, &n);
-    moon__task_check_wait(L, "agent:run");
-    child *c = calloc(1, sizeof *c);
-    if (!c) return luaL_error(L, "out of memory");
-    c->wait = (moon__wait){.start = child_start, .cancel = child_cancel, .push = child_push, .free = child_free};
-    moon__buf_init(&c->input, MOON__JSON_MAX);
-    moon__lua_add_text(&c->input, input, n);
-    c->parent = moon_run_ref(moon__script_of(L)->task->run);
-    c->agent = moon_runnable_ref(agent);
-    if (c->input.status != MOON_OK) {
-        child_free(&c->wait);
-        return luaL_error(L, "agent:run: the input is too long");
-    }
-    return moon__task_await(L, &c->wait);
-}
-
 /* ---- the handle ---- */
 
 static int agent_index(lua_State *L) {
     moon_runnable *agent = *(moon_runnable **)luaL_checkudata(L, 1, NAME);
     const char *name = luaL_checkstring(L, 2);
     if (strcmp(name, "run") == 0)
-        lua_pushcfunction(L, agent_run);
+        lua_pushcfunction(L, moon__children_run);
     else if (strcmp(name, "name") == 0)
         lua_pushstring(L, moon_runnable_name(agent));
     else
-        return 0;
+        return moon__lua_method(L);
     return 1;
 }
 
@@ -283,17 +189,10 @@ static int agent_gc(lua_State *L) {
     return 0;
 }
 
-static int error_tostring(lua_State *L) {
-    if (!lua_istable(L, 1) || lua_getfield(L, 1, "message") != LUA_TSTRING) lua_pushliteral(L, "the run failed");
-    return 1;
-}
-
 void moon__api_agent(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__index", agent_index}, {"__tostring", agent_tostring}, {"__gc", agent_gc}, {NULL, NULL}};
-    static const luaL_Reg error[] = {{"__tostring", error_tostring}, {NULL, NULL}};
     moon__lua_handle(L, NAME, meta);
-    moon__lua_handle(L, ERROR, error);
     lua_pushcfunction(L, new_agent);
     lua_setfield(L, -2, "agent");
 }

@@ -5,7 +5,7 @@
  *
  *     call(args, ctx) → a string (text for the model), another value (JSON), or nil and why not
  */
-#include "api.h"
+#include "children.h"
 #include "text.h"
 #include "tools.h"
 
@@ -30,6 +30,10 @@ void moon__lua_tool_unref(moon__lua_tool *tool) {
     free(tool->description);
     free(tool->params);
     free(tool);
+}
+
+void moon__lua_tool_release(void *tool) {
+    moon__lua_tool_unref(tool);
 }
 
 moon__lua_tool *moon__lua_tool_at(lua_State *L, int index) {
@@ -161,9 +165,11 @@ static int new_tool(lua_State *L) {
     const char *name = read_text(L, "name"), *description = read_text(L, "description"), *params = read_params(L);
     if (lua_getfield(L, 1, "call") != LUA_TFUNCTION) return luaL_error(L, "moon.tool: call must be a function");
     int fn = lua_gettop(L);
-    moon__lua_tool **handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    moon__lua_tool **handle = lua_newuserdatauv(L, sizeof *handle, 1);
     *handle = NULL;
     luaL_setmetatable(L, NAME);
+    lua_pushvalue(L, 1); /* what it is made of, for describe() */
+    lua_setiuservalue(L, -2, 1);
     moon__lua_tool *tool = *handle = calloc(1, sizeof *tool);
     if (!tool) return luaL_error(L, "out of memory");
     tool->refs = 1;
@@ -195,8 +201,13 @@ static int new_tool(lua_State *L) {
 
 static int tool_index(lua_State *L) {
     moon__lua_tool *tool = moon__lua_tool_at(L, 1);
-    if (!tool || strcmp(luaL_checkstring(L, 2), "name") != 0) return 0;
-    lua_pushstring(L, tool->name);
+    const char *name = luaL_checkstring(L, 2);
+    if (strcmp(name, "run") == 0)
+        lua_pushcfunction(L, moon__children_run);
+    else if (strcmp(name, "name") == 0)
+        lua_pushstring(L, tool ? tool->name : "");
+    else
+        return moon__lua_method(L);
     return 1;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A function that a script returned, as a runnable: f(input, ctx). Each run is a task.
+ * A function of a script as a runnable: f(input, ctx). Each run is a task.
  *
  *     return "text"        done, with that text; a table, number or boolean is written as JSON
  *     return nil, err      failed; an err that agent:run gave keeps its stop reason, and so does one that is raised
@@ -19,9 +19,11 @@ typedef struct function {
 static void prepare(lua_State *L, moon__task *task, void *arg) {
     function *f = arg;
     size_t n;
+    moon_error error;
     const char *input = moon__run_input(task->run, &n);
     lua_rawgeti(L, LUA_REGISTRYINDEX, f->fn);
-    lua_pushlstring(L, input, n);
+    if (!moon__run_input_json(task->run) || !moon__lua_parse(L, input, n, MOON__NULLS_ARE_NIL, &error))
+        lua_pushlstring(L, input, n);
     moon__ctx_push(L, task);
 }
 
@@ -43,8 +45,10 @@ static void end(moon__task *task, const moon__failure *failure, bool cancelled) 
         free(why);
     } else if (taken->kind == MOON__REFUSED)
         moon__run_finish(task->run, stop_of(taken->stop), NULL, 0, text);
-    else
+    else {
+        if (taken->kind == MOON__JSON) moon__run_set_json(task->run);
         moon__run_finish(task->run, MOON_STOP_DONE, text, taken->text.len, NULL);
+    }
 }
 
 static const moon__task_ops task_ops = {.take = moon__task_take, .end = end};
@@ -75,16 +79,15 @@ static void free_function(moon_runnable *runnable) {
 
 static const moon__runnable_ops ops = {.start = start, .cancel = cancel, .free = free_function};
 
-/* "agents/tidy.lua" → "tidy" */
-static void name_of(const char *path, char name[64]) {
+void moon__script_base(const char *path, char name[64]) {
     const char *slash = strrchr(path, '/');
     snprintf(name, 64, "%s", slash ? slash + 1 : path);
     char *dot = strrchr(name, '.');
     if (dot && dot != name && strcmp(dot, ".lua") == 0) *dot = 0;
 }
 
-moon_status moon__function_new(moon_runnable **out, moon__script *script, int fn, moon_error *error) {
-    char name[64];
+moon_status moon__function_new(moon_runnable **out, moon__script *script, const char *name, int fn, moon_error *error) {
+    char own[64];
     function *f = calloc(1, sizeof *f);
     if (!f) {
         moon__script_drop(script, fn);
@@ -92,8 +95,8 @@ moon_status moon__function_new(moon_runnable **out, moon__script *script, int fn
     }
     f->script = moon__script_ref(script);
     f->fn = fn;
-    name_of(script->name, name);
-    if (moon__runnable_init(&f->base, &ops, script->runtime, name) != MOON_OK) {
+    if (!name) moon__script_base(script->name, own);
+    if (moon__runnable_init(&f->base, &ops, script->runtime, name ? name : own) != MOON_OK) {
         free_function(&f->base);
         return moon_error_set(error, MOON_ENOMEM, "out of memory");
     }

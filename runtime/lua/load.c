@@ -5,6 +5,9 @@
  * A file that has not changed gives the same state again: a scripted model that ten thousand runs name costs one state.
  * What the script returned stays with its entry (a reference), beside the state that it lives in.
  *
+ * A script may load others beside it (chains do); their texts are recorded with its own, under "PATH!" and, for what
+ * they require, "PATH!MODULE.lua".
+ *
  * Names. A path (with a "/", or ending in ".lua") is a file. Any other name is a shipped agent: in the folder that the
  * options or MOONLET_AGENTS name, else built in. A repository's files are never looked up by name: they are run by path
  * only.
@@ -39,10 +42,18 @@ typedef struct entry {
     moon__model *model;
 } entry;
 
+/* A script whose body runs: one that it loads may not load it. */
+typedef struct loading {
+    const identity *id;
+    const char *path;
+    struct loading *outer;
+} loading;
+
 typedef struct scripts {
     moon_runtime *runtime;
     entry *entries;
-    size_t memory; /* of each script loaded from now on */
+    loading *loading; /* the innermost */
+    size_t memory;    /* of each script loaded from now on */
     int64_t budget;
 } scripts;
 
@@ -165,17 +176,18 @@ static void prepare(lua_State *L, moon__task *task, void *arg) {
 static void take(lua_State *L, moon__task *task, int n) {
     body *b = task->owner;
     int first = lua_gettop(L) - n + 1;
-    moon_runnable *agent = n > 0 ? moon__lua_agent_at(L, first) : NULL;
+    const char *kind = n > 0 ? moon__lua_kind(L, first) : NULL;
     moon__model *model = n > 0 ? moon__lua_model_at(L, first) : NULL;
-    if (agent)
-        b->entry->runnable = moon_runnable_ref(agent);
-    else if (model)
+    if (kind) {
+        b->entry->runnable = moon__lua_runnable(L, first);
+        moon__lua_chain_named(L, first, moon__script_of(L)->name);
+    } else if (model)
         b->entry->model = moon__model_ref(model);
     else if (n > 0 && lua_isfunction(L, first)) {
         lua_pushvalue(L, first);
         b->fn = luaL_ref(L, LUA_REGISTRYINDEX);
     } else
-        luaL_error(L, "a script must return an agent, a function or a model; this one returns %s",
+        luaL_error(L, "a script must return an agent, a chain, a tool, a function or a model; this one returns %s",
                    n == 0 ? "nothing" : luaL_typename(L, first));
 }
 
@@ -206,7 +218,7 @@ static moon_status run_body(body *b, moon_error *error) {
     script->toplevel--;
     if (b->status != MOON_OK && error) *error = b->error;
     if (b->status == MOON_OK && b->fn != LUA_NOREF)
-        return moon__function_new(&b->entry->runnable, script, b->fn, error);
+        return moon__function_new(&b->entry->runnable, script, NULL, b->fn, error);
     return b->status;
 }
 
@@ -280,7 +292,10 @@ static moon_status load_new(entry **out, scripts *s, found *f, const moon__sourc
         status = moon_error_set(error, MOON_ENOMEM, "out of memory");
     if (status == MOON_OK && !moon__script_add_source(e->script, f->path, f->text, f->n))
         status = moon_error_set(error, MOON_ENOMEM, "out of memory");
+    loading here = {.id = &e->id, .path = f->path, .outer = s->loading};
+    s->loading = &here;
     if (status == MOON_OK) status = run_body(&b, error);
+    s->loading = here.outer;
     if (status == MOON_OK && e->runnable && !e->runnable->origin.script) status = set_origin(e, f, error);
     if (status == MOON_OK && e->model)
         status = moon__lua_model_name(e->model, f->id.embedded ? f->id.embedded->name : f->path,
@@ -295,17 +310,111 @@ static moon_status load_new(entry **out, scripts *s, found *f, const moon__sourc
     return MOON_OK;
 }
 
+static moon_status check_circle(const scripts *s, const found *f, moon_error *error) {
+    moon__buf way;
+    const loading *l = s->loading;
+    while (l && !same(l->id, &f->id)) l = l->outer;
+    if (!l) return MOON_OK;
+    moon__buf_init(&way, 300);
+    for (const loading *w = s->loading; w != l; w = w->outer) moon__buf_printf(&way, " loaded by %s,", w->path);
+    moon_status status = moon_error_set(error, MOON_EINVAL, "scripts load each other in a circle: %s,%s loaded by %s",
+                                        f->path, way.p ? way.p : "", l->path);
+    moon__buf_fini(&way);
+    return status;
+}
+
 static moon_status load(entry **out, scripts *s, const char *name, moon_error *error) {
     found f = {0};
     moon__buf_init(&f.file, MOON__SOURCE_MAX);
     moon_status status = is_path(name) ? find_file(&f, name, error) : find_shipped(&f, s, name, error);
     entry *e = NULL;
+    if (status == MOON_OK) status = check_circle(s, &f, error);
     if (status == MOON_OK)
         for (e = s->entries; e && !same(&e->id, &f.id);) e = e->next;
     if (status == MOON_OK && !e) status = load_new(&e, s, &f, NULL, 0, error);
     found_fini(&f);
     *out = e;
     return status;
+}
+
+/* ---- scripts that load others ---- */
+
+/* The texts of the script at path among those that were recorded with another one: n of them, borrowed but for the
+ * array and the paths. */
+static moon_status recorded_beside(moon__source **out, size_t *n, const moon__script *script, const char *path) {
+    size_t length = strlen(path);
+    *n = 0;
+    *out = calloc(script->n_recorded + 1, sizeof **out);
+    if (!*out) return MOON_ENOMEM;
+    for (size_t i = 0; i < script->n_recorded; i++) {
+        const moon__source *s = &script->recorded[i];
+        if (strncmp(s->path, path, length) != 0 || s->path[length] != '!') continue;
+        (*out)[*n] = *s;
+        (*out)[(*n)++].path = s->path[length + 1] ? s->path + length + 1 : s->path;
+    }
+    return *n ? MOON_OK : MOON_ENOTFOUND;
+}
+
+static moon_status load_recorded(entry **out, scripts *s, const moon__script *script, const char *path,
+                                 moon_error *error) {
+    moon__source *sources = NULL;
+    size_t n;
+    moon_status status = recorded_beside(&sources, &n, script, path);
+    found f = {.path = moon__strdup(path)};
+    moon__buf_init(&f.file, MOON__SOURCE_MAX);
+    if (status == MOON_ENOTFOUND)
+        moon_error_set(error, status, "the run's journal holds no %s", path);
+    else if (status || !f.path)
+        status = moon_error_set(error, MOON_ENOMEM, "out of memory");
+    else {
+        f.text = sources[0].text;
+        f.n = sources[0].length;
+        status = load_new(out, s, &f, sources, n, error);
+    }
+    found_fini(&f);
+    free(sources);
+    return status;
+}
+
+/* Remembers the texts of e with those of the script that loaded it. */
+static bool add_sources(moon__script *script, const char *path, const moon__origin *origin) {
+    bool ok = true;
+    for (size_t i = 0; ok && i < origin->n_sources; i++) {
+        const moon__source *source = &origin->sources[i];
+        moon__buf name;
+        moon__buf_init(&name, 8192);
+        moon__buf_printf(&name, "%s!%s", path, i ? source->path : "");
+        ok = name.status == MOON_OK && moon__script_add_source(script, name.p, source->text, source->length);
+        moon__buf_fini(&name);
+    }
+    return ok;
+}
+
+static moon_status load_beside(entry **out, scripts *s, const moon__script *script, const char *path,
+                               moon_error *error) {
+    if (script->recorded) return load_recorded(out, s, script, path, error);
+    if (!is_path(path) || *path == '/') return load(out, s, path, error);
+    if (!script->dir) return moon_error_set(error, MOON_ENOTFOUND, "a built-in script has no files beside it");
+    moon__buf full;
+    moon__buf_init(&full, 4096);
+    if (strcmp(script->dir, ".") != 0) moon__buf_printf(&full, "%s/", script->dir);
+    moon__buf_printf(&full, "%s", path);
+    moon_status status =
+        full.status ? moon_error_set(error, full.status, "the path is too long") : load(out, s, full.p, error);
+    moon__buf_fini(&full);
+    return status;
+}
+
+moon_status moon__script_load_beside(moon_runnable **out, moon__script *script, const char *path, moon_error *error) {
+    entry *e = NULL;
+    if (!script->toplevel || !*path)
+        return moon_error_set(error, MOON_EINVAL, "scripts are loaded where they are named, at the top of a file");
+    moon_status status = load_beside(&e, moon__runtime_scripts(script->runtime), script, path, error);
+    if (status != MOON_OK) return status;
+    if (!e->runnable) return moon_error_set(error, MOON_EINVAL, "%s is a model, nothing that can be run", path);
+    if (!add_sources(script, path, &e->runnable->origin)) return moon_error_set(error, MOON_ENOMEM, "out of memory");
+    *out = moon_runnable_ref(e->runnable);
+    return MOON_OK;
 }
 
 /* ---- the runtime's side ---- */

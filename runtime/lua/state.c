@@ -10,6 +10,7 @@
  * The seed of Lua's string hashes is compiled into the library, so the order of pairs() differs between processes.
  */
 #include "state.h"
+#include "children.h"
 #include "embedded.h"
 #include "task.h"
 #include "text.h"
@@ -88,6 +89,21 @@ static void run_prelude(lua_State *L, const char *name, int host, int module) {
     lua_call(L, 2, 1);
 }
 
+/* In this order: each builds on those before it. What the first ones return stands in the registry. */
+static void open_prelude(lua_State *L, int host, int module) {
+    static const struct {
+        const char *name, *keep;
+    } files[] = {{"sandbox", NULL}, {"log", NULL},   {"schema", "moon.expand"}, {"state", "moon.state"},
+                 {"gather", NULL},  {"chain", NULL}, {"runnable", NULL}};
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        run_prelude(L, files[i].name, host, module);
+        if (files[i].keep)
+            lua_setfield(L, LUA_REGISTRYINDEX, files[i].keep);
+        else
+            lua_pop(L, 1);
+    }
+}
+
 static int spent(lua_State *L) {
     lua_pushboolean(L, moon__guard_of(L)->spent);
     return 1;
@@ -100,19 +116,21 @@ static int open_state(lua_State *L) {
     lua_pushcfunction(L, spent);
     lua_setfield(L, 3, "spent");
     moon__api_log(L); /* adds to the table at the top */
-    run_prelude(L, "sandbox", 3, 2);
-    run_prelude(L, "log", 3, 2);
-    run_prelude(L, "schema", 3, 2);
-    lua_setfield(L, LUA_REGISTRYINDEX, "moon.expand");
-    lua_settop(L, 2);
+    moon__children_host(L);
+    moon__chain_host(L);
+    moon__ctx_host(L);
+    lua_pushvalue(L, 2); /* so do these, to the module */
     lua_pushliteral(L, MOON_VERSION);
-    lua_setfield(L, 2, "version");
+    lua_setfield(L, -2, "version");
     moon__api_json(L);
     moon__api_ctx(L);
     moon__api_tool(L);
     moon__api_agent(L);
     moon__api_model(L);
     moon__api_time(L);
+    lua_settop(L, 3);
+    open_prelude(L, 3, 2);
+    lua_settop(L, 2);
     lua_setfield(L, LUA_REGISTRYINDEX, "moon.module");
     moon__lib_require(L);
     guard_globals(L);

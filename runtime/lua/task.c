@@ -3,6 +3,7 @@
 #include "task.h"
 #include "text.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,6 +183,11 @@ void moon__task_cancel(moon__task *task) {
 
 /* ---- waiting ---- */
 
+void moon__task_key(moon__task *task, char key[40]) {
+    const char *call = task->call ? moon__call_id(task->call) : NULL;
+    snprintf(key, 40, "%s%st%u", call ? call : "", call ? "." : "", ++task->values);
+}
+
 uintptr_t *moon__task_mark(lua_State *co) {
     return (uintptr_t *)lua_getextraspace(co);
 }
@@ -241,8 +247,12 @@ static char *copy_stop(lua_State *L, int index) {
 static const char *reason(lua_State *L, int index) {
     if (lua_istable(L, index)) {
         lua_pushliteral(L, "message");
-        if (lua_rawget(L, index) == LUA_TSTRING) return lua_tostring(L, -1);
-        lua_pop(L, 1);
+        int type = lua_rawget(L, index);
+        lua_pushliteral(L, "at"); /* where in a chain */
+        if (type == LUA_TSTRING && lua_rawget(L, index) == LUA_TSTRING)
+            return lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), lua_tostring(L, -2));
+        if (type == LUA_TSTRING) return lua_tostring(L, -2);
+        lua_pop(L, 2);
     }
     return moon__lua_text(L, index);
 }

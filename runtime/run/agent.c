@@ -366,7 +366,3 @@ const moon__tool_entry *moon__agent_tool(const moon__agent *agent, const char *n
         if (!strcmp(agent->tools[i]->tool->name, name)) return agent->tools[i];
     return NULL;
 }
-
-bool moon__agent_gives_json(const moon_runnable *runnable) {
-    return runnable->ops == &moon__agent_ops && ((const moon__agent *)runnable)->output;
-}

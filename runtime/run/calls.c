@@ -37,6 +37,7 @@ static void free_slots(moon__calls *calls) {
 /* ---- checking ---- */
 
 static const moon__tool_entry *look_up(const moon__calls *calls, const char *name) {
+    if (calls->o.only) return calls->o.only;
     if (calls->o.agent) return moon__agent_tool(calls->o.agent, name);
     return moon__tools_find(calls->o.run->runtime->tools, name);
 }

@@ -46,6 +46,16 @@ static void take_usage(moon_run *run, const moon_json *usage) {
     moon__limits_count(run, u.steps, u.tool_calls);
 }
 
+static bool take_writes(moon_run *run, const moon_json *state) {
+    if (!state) return true;
+    moon__buf json;
+    moon__buf_init(&json, 64 << 20);
+    moon__json_print(&json, state);
+    run->writes = moon__buf_take(&json);
+    moon__buf_fini(&json);
+    return run->writes != NULL;
+}
+
 /* The child ended before: its result is given again, and nothing of it is done. */
 static moon_status end_as_recorded(moon_run *run, const moon_json *body, bool shared, moon_error *error) {
     size_t length = 0;
@@ -55,7 +65,8 @@ static moon_status end_as_recorded(moon_run *run, const moon_json *body, bool sh
     run->result.text = moon__strndup(text ? text : "", length);
     run->result.text_length = length;
     run->result.error = moon__strdup(why);
-    if (!run->result.text || (why && !run->result.error))
+    moon_json_bool(moon_json_get(body, "json"), &run->result.json);
+    if (!run->result.text || (why && !run->result.error) || !take_writes(run, moon_json_get(body, "state")))
         return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
     if (!shared) take_usage(run, moon_json_get(body, "usage"));
     run->result.usage = run->usage;
@@ -92,18 +103,19 @@ static moon_status begin_child(moon_run *run, moon_error *error) {
     return status;
 }
 
-moon_status moon__run_child(moon_run **out, moon_run *parent, const char *place, moon_runnable *runnable,
-                            const char *input, size_t length, void (*done)(void *ctx, moon_run *child), void *ctx,
-                            moon_error *error) {
+moon_status moon__run_child(moon_run **out, moon_run *parent, const moon__child *spec, moon_error *error) {
     if (parent->stopping || parent->ended) return moon_error_set(error, MOON_ECANCELLED, "the run is ending");
-    moon_run *run = moon__run_alloc(parent->runtime, runnable, input, length ? length : SIZE_MAX);
+    moon_run *run =
+        moon__run_alloc(parent->runtime, spec->runnable, spec->input, spec->length ? spec->length : SIZE_MAX);
     if (!run) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     const moon_run *root = parent->tree->root;
     run->parent = moon_run_ref(parent);
     run->tree = parent->tree;
-    run->path = moon__run_path(parent, place);
-    run->on_done = done;
-    run->on_done_ctx = ctx;
+    run->path = moon__run_path(parent, spec->place);
+    run->input_json = spec->json;
+    run->on_done = spec->done;
+    run->on_done_ctx = spec->ctx;
+    if (spec->limits) moon__limits_tighten(&run->limits, spec->limits);
     if (!run->path || !run->input || (root->model && !(run->model = moon__strdup(root->model))))
         return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
     moon_status status = begin_child(run, error);

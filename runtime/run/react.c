@@ -323,9 +323,10 @@ static void finish_with(react *r, const moon__answer *answer) {
     moon__buf_init(&out, 64 << 20);
     moon__buf_init(&why, 8192);
     moon__buf_init(&message, 16384);
-    if (!check_output(r->agent, answer->text, answer->text_length, &out, &why))
+    if (!check_output(r->agent, answer->text, answer->text_length, &out, &why)) {
+        moon__run_set_json(r->run);
         finish(r, MOON_STOP_DONE, out.p, out.len, NULL);
-    else if (r->repairs == REPAIRS_MAX) {
+    } else if (r->repairs == REPAIRS_MAX) {
         moon__buf_printf(&message, "the answer does not fit the output schema: %s", why.p ? why.p : "");
         finish(r, MOON_STOP_SCHEMA, answer->text, answer->text_length, message.p);
     } else {

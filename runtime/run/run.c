@@ -129,6 +129,8 @@ static void tell_finished(moon_run *run) {
     moon__jw_str(&w, "stop_reason", moon_stop_text(run->result.stop), SIZE_MAX);
     moon__jw_int(&w, "exit_code", moon_stop_exit_code(run->result.stop));
     moon__jw_str(&w, "text", run->result.text, run->result.text_length);
+    if (run->result.json) moon__jw_bool(&w, "json", true);
+    if (run->writes) moon__jw_raw(&w, "state", run->writes, SIZE_MAX);
     if (run->result.error) moon__jw_str(&w, "error", run->result.error, SIZE_MAX);
     moon__usage_write(&w, "usage", &run->usage);
     moon__jw_int(&w, "wall_ms", run->result.wall_ms);
@@ -202,6 +204,7 @@ void moon_run_unref(moon_run *run) {
     free(run->input);
     free(run->model);
     free(run->stop_text);
+    free(run->writes);
     free_copy(run->result.text);
     free_copy(run->result.error);
     if (!parent) free_tree(run->tree);
@@ -440,8 +443,25 @@ moon_runtime *moon__run_runtime(const moon_run *run) {
     return run->runtime;
 }
 
-bool moon__run_gives_json(const moon_run *run) {
-    return run->runnable->output_schema || moon__agent_gives_json(run->runnable);
+const char *moon__run_path_of(const moon_run *run) {
+    return run->path;
+}
+
+void moon__run_set_json(moon_run *run) {
+    run->result.json = true;
+}
+
+bool moon__run_input_json(const moon_run *run) {
+    return run->input_json;
+}
+
+void moon__run_set_writes(moon_run *run, char *json) {
+    free(run->writes);
+    run->writes = json;
+}
+
+const char *moon__run_writes(const moon_run *run) {
+    return run->writes;
 }
 
 void *moon__run_state(const moon_run *run) {

@@ -62,13 +62,19 @@ typedef struct moon__agent_extra {
 } moon__agent_extra;
 MOON_MUST_USE moon_status moon__agent_new(moon_runnable **out, moon_runtime *runtime, const moon_json *spec,
                                           const moon__agent_extra *extra, moon_error *error);
-/* Does its result text hold JSON (the agent has an output schema)? */
-bool moon__agent_gives_json(const moon_runnable *runnable);
+
+/* A tool as a runnable: the run's input are its arguments. */
+typedef struct moon__tool_use {
+    const char *name;             /* of a registered tool, or */
+    const moon_tool *own;         /* one that is not; it must live until release */
+    const char *policy;           /* a JSON object: tool or group → "allow" | "ask" | "deny"; NULL: none */
+    void (*release)(void *owner); /* called when the runnable is freed; not if it could not be made */
+    void *owner;
+} moon__tool_use;
+MOON_MUST_USE moon_status moon__tool_runnable(moon_runnable **out, moon_runtime *runtime, const moon__tool_use *use,
+                                              moon_error *error);
 
 /* ---- a run, from the inside of a runnable ---- */
-
-/* Does its result text hold JSON? */
-bool moon__run_gives_json(const moon_run *run);
 
 const char *moon__run_input(const moon_run *run, size_t *length);
 moon_runtime *moon__run_runtime(const moon_run *run);
@@ -76,12 +82,30 @@ void *moon__run_state(const moon_run *run); /* the runnable's own */
 void moon__run_set_state(moon_run *run, void *state);
 /* Ends the run. text and error may be NULL; both are copied. */
 void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t length, const char *error);
-/* Starts a child. place tells it from the other children of its parent, and must not depend on what else goes on at the
- * same time: "1", "2" … in the order of one sequential piece of code; "c3.1" for what the call c3 starts. done comes
- * once, from the loop; child is alive during it. */
-MOON_MUST_USE moon_status moon__run_child(moon_run **child, moon_run *parent, const char *place,
-                                          moon_runnable *runnable, const char *input, size_t length,
-                                          void (*done)(void *ctx, moon_run *child), void *ctx, moon_error *error);
+/* The result's text is one JSON value. Before the end. */
+void moon__run_set_json(moon_run *run);
+bool moon__run_input_json(const moon_run *run); /* was it started with a value that is no text? */
+/* What the run wrote into a state that it shares with others, as JSON (taken over); kept with its end, so that whoever
+ * started it gets the same when it is resumed. */
+void moon__run_set_writes(moon_run *run, char *json);
+const char *moon__run_writes(const moon_run *run); /* NULL: nothing */
+const char *moon__run_path_of(const moon_run *run);
+
+typedef struct moon__child {
+    /* Tells it from the other children of its parent, and must not depend on what else goes on at the same time: "1",
+     * "2" … in the order of one sequential piece of code; "c3.1" for what the call c3 starts. */
+    const char *place;
+    moon_runnable *runnable;
+    const char *input;
+    size_t length;
+    bool json;                 /* the input is a value, written as JSON */
+    const moon_limits *limits; /* besides those that it has anyhow; NULL: none */
+    /* Once, from the loop; child is alive during it. */
+    void (*done)(void *ctx, moon_run *child);
+    void *ctx;
+} moon__child;
+MOON_MUST_USE moon_status moon__run_child(moon_run **child, moon_run *parent, const moon__child *spec,
+                                          moon_error *error);
 /* Something goes on in this run that leads on by itself (+1), or has ended or waits for a child (-1). When nothing does
  * in the whole tree, only people, time or signals can: see waiting.c. A run that has begun counts as one until it
  * waits. */

@@ -80,8 +80,10 @@ struct moon_run {
     bool planned; /* it has written a plan */
     char *input;
     size_t input_length;
-    char *model; /* override; NULL: none */
-    void *state; /* the runnable's */
+    bool input_json; /* the input was no text but a value, written as JSON */
+    char *writes;    /* what it wrote into the state that it shares with other branches: JSON; NULL: nothing */
+    char *model;     /* override; NULL: none */
+    void *state;     /* the runnable's */
     moon_limits limits;
     moon_limits given; /* with the root, by who started it */
     moon_usage usage;  /* children's included */
@@ -186,7 +188,8 @@ const moon__tool_entry *moon__agent_tool(const moon__agent *agent, const char *n
 typedef struct moon__calls moon__calls;
 typedef struct moon__calls_options {
     moon_run *run;
-    const moon__agent *agent; /* NULL: any registered tool may be called */
+    const moon__agent *agent;     /* NULL: any registered tool may be called, */
+    const moon__tool_entry *only; /* or this one alone */
     const moon_json *policy;
     unsigned parallel;
     bool plan; /* a plan must be written before other tools are called */

@@ -58,7 +58,14 @@ static void attempt(shape_run *s, const char *previous, size_t previous_length, 
     moon_status status = input.status;
     if (status != MOON_OK) moon_error_set(&error, status, "the input is too long");
     if (status == MOON_OK)
-        status = moon__run_child(&child, s->run, place, s->shape->inner, input.p, input.len, on_child, s, &error);
+        status = moon__run_child(&child, s->run,
+                                 &(moon__child){.place = place,
+                                                .runnable = s->shape->inner,
+                                                .input = input.p,
+                                                .length = input.len,
+                                                .done = on_child,
+                                                .ctx = s},
+                                 &error);
     moon__buf_fini(&input);
     s->attempts++;
     s->child = status == MOON_OK;
@@ -114,6 +121,7 @@ static void on_child(void *ctx, moon_run *child) {
     moon__buf_init(&json, INPUT_MAX);
     moon__buf_init(&why, WHY_MAX);
     if (check(s->shape->schema, result->text, result->text_length, &json, &why) == MOON_OK) {
+        moon__run_set_json(s->run);
         finish(s, MOON_STOP_DONE, json.p, json.len, NULL);
     } else if (s->attempts < ATTEMPTS_MAX) {
         attempt(s, result->text, result->text_length, why.p ? why.p : "");

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* One tool call as a run of its own: the same checks, policy, events and result as within an agent, without a model. */
+/*
+ * One tool call as a run of its own: the same checks, policy, events and result as within an agent, without a model.
+ * The arguments are given beforehand (`moonlet call`), or are the run's input (a tool as a runnable).
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,8 +11,12 @@
 
 typedef struct single {
     moon_runnable base;
-    char *args;
+    char *args; /* NULL: the run's input */
     size_t args_length;
+    moon__tool_entry own; /* of a tool that is not registered */
+    moon_json *policy;    /* NULL: none besides the configuration's */
+    void (*release)(void *owner);
+    void *owner;
 } single;
 
 typedef struct single_run {
@@ -34,6 +41,7 @@ static void on_result(void *ctx) {
         return;
     }
     moon__outcome o = moon__calls_outcome(s->calls, 0);
+    if (o.ok && o.json) moon__run_set_json(s->run);
     if (o.ok)
         finish(s, MOON_STOP_DONE, o.text, o.length, NULL);
     else
@@ -45,8 +53,8 @@ static void begin(void *ctx) {
     const single *runnable = (const single *)s->run->runnable;
     moon_tool_use use = {.id = "call",
                          .name = runnable->base.name,
-                         .arguments = runnable->args,
-                         .arguments_length = runnable->args_length};
+                         .arguments = runnable->args ? runnable->args : s->run->input,
+                         .arguments_length = runnable->args ? runnable->args_length : s->run->input_length};
     moon_error error = {0};
     moon_stop why;
     moon__buf text;
@@ -61,11 +69,16 @@ static void begin(void *ctx) {
 }
 
 static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *error) {
-    (void)runnable;
+    const single *tool = (const single *)runnable;
     single_run *s = calloc(1, sizeof *s);
     if (!s) return moon_error_set(error, MOON_ENOMEM, "no memory for a call");
     *s = (single_run){.run = run, .end = {.fn = begin, .ctx = s}};
-    moon__calls_options options = {.run = run, .parallel = 1, .done = on_result, .ctx = s};
+    moon__calls_options options = {.run = run,
+                                   .only = tool->own.tool ? &tool->own : NULL,
+                                   .policy = tool->policy,
+                                   .parallel = 1,
+                                   .done = on_result,
+                                   .ctx = s};
     moon_status status = moon__calls_new(&s->calls, &options, error);
     if (status) {
         free(s);
@@ -84,8 +97,12 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
 }
 
 static void free_single(moon_runnable *runnable) {
-    free(((single *)runnable)->args);
-    free(runnable);
+    single *s = (single *)runnable;
+    if (s->own.tool) moon__tool_entry_fini(&s->own);
+    moon__json_free(s->policy);
+    if (s->release) s->release(s->owner);
+    free(s->args);
+    free(s);
 }
 
 static const moon__runnable_ops single_ops = {.start = start, .cancel = cancel, .free = free_single};
@@ -94,14 +111,40 @@ moon__calls *moon__single_calls(const moon_run *run) {
     return run->runnable->ops == &single_ops && run->state ? ((single_run *)run->state)->calls : NULL;
 }
 
+static moon_status no_tool(const moon_runtime *runtime, const char *tool, moon_error *error) {
+    const char *near = moon__tools_nearest(runtime->tools, tool);
+    return moon_error_set(error, MOON_ENOTFOUND, "there is no tool \"%.60s\"%s%s%s; `moonlet tools` lists them", tool,
+                          near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+moon_status moon__tool_runnable(moon_runnable **out, moon_runtime *runtime, const moon__tool_use *use,
+                                moon_error *error) {
+    const char *name = use->own ? use->own->name : use->name;
+    single *s = calloc(1, sizeof *s);
+    if (!s) return moon_error_set(error, MOON_ENOMEM, "no memory for a tool");
+    moon_status status = moon__runnable_init(&s->base, &single_ops, runtime, name);
+    if (status)
+        moon_error_set(error, status, "no memory for a tool");
+    else if (use->own)
+        status = moon__tool_entry_init(&s->own, use->own, error);
+    else if (!moon__tools_find(runtime->tools, name))
+        status = no_tool(runtime, name, error);
+    if (!status && use->policy) status = moon__json_parse(&s->policy, use->policy, strlen(use->policy), 0, error);
+    if (!status && use->policy) status = moon__policy_check(s->policy, error);
+    if (status) {
+        moon_runnable_unref(&s->base);
+        return status;
+    }
+    s->release = use->release;
+    s->owner = use->owner;
+    *out = &s->base;
+    return MOON_OK;
+}
+
 /* The first mistake of the arguments, as an error of the caller. */
 static moon_status check(moon_runtime *runtime, const char *tool, const char *args, size_t n, moon_error *error) {
     const moon__tool_entry *entry = moon__tools_find(runtime->tools, tool);
-    if (!entry) {
-        const char *near = moon__tools_nearest(runtime->tools, tool);
-        return moon_error_set(error, MOON_ENOTFOUND, "there is no tool \"%.60s\"%s%s%s; `moonlet tools` lists them",
-                              tool, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-    }
+    if (!entry) return no_tool(runtime, tool, error);
     moon__buf why;
     moon_json *json;
     moon__buf_init(&why, 64 << 10);

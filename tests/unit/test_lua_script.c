@@ -18,7 +18,7 @@ static void test_script__load_errors_say_where_and_what(void **state) {
         {"error table", "error({ message = 'said so' })", MOON_ESCRIPT, ".lua:1", "said so"},
         {"error without text", "error(nil)", MOON_ESCRIPT, ".lua:1", "nil"},
         {"nothing", "local x = 1", MOON_ESCRIPT, "",
-         "must return an agent, a function or a model; this one returns nothing"},
+         "must return an agent, a chain, a tool, a function or a model; this one returns nothing"},
         {"a table", "return {}", MOON_ESCRIPT, "", "this one returns table"},
         {"a number", "return 1", MOON_ESCRIPT, "", "this one returns number"},
         {"loop", "while true do pcall(error) end", MOON_ELIMIT, ".lua:1", "instruction budget"},
@@ -327,7 +327,7 @@ static void test_agent_run__where_it_can_wait(void **state) {
          NULL},
         {"with options", "echo:run('a', {})", NULL, "takes the input and nothing else"},
         {"without input", "echo:run()", NULL, "string or table expected"},
-        {"of something else", "echo.run({}, 'a')", NULL, "moon.agent expected"},
+        {"of something else", "echo.run({}, 'a')", NULL, "agent, chain or tool expected"},
         {"other members", "return echo.name .. tostring(echo.other) .. tostring(echo)", "echonilagent echo", NULL},
     };
     char body[1024];

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A set of children. The task adds runnables with their inputs; they are started when it waits for the next one to end,
+ * so that nothing of the host runs inside Lua.
+ *
+ *     added ──(the task waits)──► under way ──(its run is finished)──► ended ──(given to the task)──► freed
+ *
+ * The set belongs to the handle that Lua holds, to the wait, and to each child under way: whoever lets go last frees
+ * it.
+ */
+#include "children.h"
+#include "text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char NAME[] = "moon.children", ERROR[] = "moon.error";
+enum { INPUT_MAX = 64 << 20 };
+
+typedef struct children children;
+
+typedef struct child {
+    children *set;
+    struct child *next, **link;
+    lua_Integer index; /* from 1, in the order of adding */
+    char place[48];
+    moon_runnable *runnable;
+    char *input;
+    size_t length;
+    bool json;
+    moon_limits limits;
+    moon_run *run;
+    moon_error error; /* why it could not be started */
+} child;
+
+typedef struct list {
+    child *first, **end;
+} list;
+
+struct children {
+    moon__wait wait; /* first */
+    unsigned refs;
+    moon_run *parent;
+    list added, ended;
+    child *under_way;
+    lua_Integer n;
+    bool waiting, cancelling, one; /* one: it stands for a single run */
+};
+
+/* ---- lists ---- */
+
+static void append(list *l, child *c) {
+    if (!l->first) l->end = &l->first;
+    c->next = NULL;
+    *l->end = c;
+    l->end = &c->next;
+}
+
+static child *take_first(list *l) {
+    child *c = l->first;
+    if (c) l->first = c->next;
+    return c;
+}
+
+static void link_child(child *c) {
+    children *set = c->set;
+    c->next = set->under_way;
+    c->link = &set->under_way;
+    if (c->next) c->next->link = &c->next;
+    set->under_way = c;
+}
+
+static void unlink_child(child *c) {
+    *c->link = c->next;
+    if (c->next) c->next->link = c->link;
+}
+
+/* ---- lifetime ---- */
+
+static void free_child(child *c) {
+    if (!c) return;
+    moon_runnable_unref(c->runnable);
+    moon_run_unref(c->run);
+    free(c->input);
+    free(c);
+}
+
+static void unref(children *set) {
+    if (--set->refs) return;
+    for (child *c; (c = take_first(&set->added));) free_child(c);
+    for (child *c; (c = take_first(&set->ended));) free_child(c);
+    moon_run_unref(set->parent);
+    free(set);
+}
+
+static children *new_set(moon_run *parent) {
+    children *set = calloc(1, sizeof *set);
+    if (!set) return NULL;
+    set->refs = 1;
+    set->parent = moon_run_ref(parent);
+    return set;
+}
+
+/* ---- under way ---- */
+
+static void tell(children *set) {
+    if (!set->waiting || !set->ended.first) return;
+    set->waiting = false;
+    moon__wait_done(&set->wait);
+}
+
+static void on_done(void *ctx, moon_run *run) {
+    child *c = ctx;
+    children *set = c->set;
+    (void)run;
+    unlink_child(c);
+    append(&set->ended, c);
+    tell(set);
+    unref(set);
+}
+
+static void start_child(child *c) {
+    children *set = c->set;
+    moon__child spec = {.place = c->place,
+                        .runnable = c->runnable,
+                        .input = c->input,
+                        .length = c->length,
+                        .json = c->json,
+                        .limits = &c->limits,
+                        .done = on_done,
+                        .ctx = c};
+    if (set->cancelling)
+        moon_error_set(&c->error, MOON_ECANCELLED, "it was not begun: another branch had ended it all");
+    else if (moon__run_child(&c->run, set->parent, &spec, &c->error) == MOON_OK) {
+        free(c->input); /* the run has a copy */
+        c->input = NULL;
+        set->refs++;
+        link_child(c);
+        return;
+    }
+    c->run = NULL;
+    append(&set->ended, c);
+}
+
+static void cancel_all(children *set) {
+    for (child *c = set->under_way, *next; c; c = next) {
+        next = c->next;
+        moon_run_cancel(c->run);
+    }
+}
+
+static void wait_start(moon__wait *wait) {
+    children *set = (children *)wait;
+    for (child *c; (c = take_first(&set->added));) start_child(c);
+    if (set->cancelling) cancel_all(set);
+    tell(set);
+}
+
+static void wait_cancel(moon__wait *wait) {
+    children *set = (children *)wait;
+    set->cancelling = true;
+    cancel_all(set);
+}
+
+static void wait_free(moon__wait *wait) {
+    unref((children *)wait);
+}
+
+/* ---- results ---- */
+
+static void push_error(lua_State *L, const char *message, moon_stop stop) {
+    lua_createtable(L, 0, 3);
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    lua_pushstring(L, moon_stop_text(stop));
+    lua_setfield(L, -2, "stop");
+    luaL_setmetatable(L, ERROR);
+}
+
+int moon__children_fail(lua_State *L, const char *message, moon_stop stop) {
+    luaL_pushfail(L);
+    push_error(L, message, stop);
+    return 2;
+}
+
+/* Pushes the child's value, and its error or nil. */
+static void push_result(lua_State *L, child *c) {
+    if (!c->run) {
+        moon__children_fail(L, c->error.text,
+                            c->error.code == MOON_ECANCELLED ? MOON_STOP_INTERRUPTED : MOON_STOP_FAILED);
+        return;
+    }
+    const moon_result *result = moon_run_result(c->run);
+    if (result->stop != MOON_STOP_DONE) {
+        moon__children_fail(L, result->error ? result->error : moon_stop_text(result->stop), result->stop);
+        lua_pushstring(L, moon__run_path_of(c->run));
+        lua_setfield(L, -2, "path");
+        return;
+    }
+    if (!result->json || !moon__lua_parse(L, result->text, result->text_length, MOON__NULLS_ARE_NIL, &c->error))
+        lua_pushlstring(L, result->text, result->text_length);
+    lua_pushnil(L);
+}
+
+/* The next that has ended: its index, value, error, and what it wrote into the state. */
+static int push_ended(lua_State *L, children *set) {
+    child *c = set->ended.first; /* stays there until all is pushed, for pushing may raise */
+    if (!set->one) lua_pushinteger(L, c->index);
+    push_result(L, c);
+    const char *writes = c->run ? moon__run_writes(c->run) : NULL;
+    moon_error error;
+    if (!writes || !moon__lua_parse(L, writes, strlen(writes), MOON__NULLS_ARE_NIL, &error)) lua_pushnil(L);
+    free_child(take_first(&set->ended));
+    if (set->one) lua_pop(L, 1);
+    return set->one ? 2 : 4;
+}
+
+static int wait_push(lua_State *L, moon__wait *wait) {
+    return push_ended(L, (children *)wait);
+}
+
+/* ---- adding ---- */
+
+/* Pushes the input as text: a string as it is, other values as JSON (then *json). */
+static const char *input_text(lua_State *L, int index, size_t *n, bool *json) {
+    char why[256];
+    if ((*json = lua_type(L, index) != LUA_TSTRING)) {
+        moon__buf *out = moon__lua_scratch(L, INPUT_MAX);
+        if (lua_isnoneornil(L, index)) luaL_error(L, "the input is nil; it has to be a text or a value");
+        if (!moon__lua_write(L, index, out, why)) luaL_error(L, "the input cannot be written as JSON: %s", why);
+        return lua_pushlstring(L, out->p, *n = out->len);
+    }
+    lua_pushvalue(L, index);
+    return lua_tolstring(L, -1, n);
+}
+
+/* Takes the runnable over, also when it fails; only memory can be short. */
+static child *new_child(moon__task *task, children *set, moon_runnable *runnable, const char *input, size_t n) {
+    const char *call = task->call ? moon__call_id(task->call) : NULL;
+    child *c = calloc(1, sizeof *c);
+    if (!c) {
+        moon_runnable_unref(runnable);
+        return NULL;
+    }
+    moon__buf text;
+    moon__buf_init(&text, INPUT_MAX);
+    moon__lua_add_text(&text, input, n);
+    *c = (child){.set = set, .index = ++set->n, .runnable = runnable, .limits = MOON_LIMITS_NONE};
+    snprintf(c->place, sizeof c->place, "%s%s%u", call ? call : "", call ? "." : "", ++task->children);
+    c->length = text.len;
+    c->input = text.status ? NULL : text.p ? moon__buf_take(&text) : moon__strdup("");
+    moon__buf_fini(&text);
+    if (c->input) return c;
+    free_child(c);
+    return NULL;
+}
+
+static moon__task *waiting_task(lua_State *L, const char *what) {
+    moon__task_check_wait(L, what);
+    return moon__script_of(L)->task;
+}
+
+static int await_next(lua_State *L, children *set) {
+    set->wait = (moon__wait){.start = wait_start, .cancel = wait_cancel, .push = wait_push, .free = wait_free};
+    set->waiting = true;
+    return moon__task_await(L, &set->wait);
+}
+
+int moon__children_run(lua_State *L) {
+    size_t n = 0;
+    bool json;
+    char what[80];
+    const char *kind = moon__lua_kind(L, 1);
+    luaL_argexpected(L, kind != NULL, 1, "agent, chain or tool");
+    snprintf(what, sizeof what, "%s:run", kind);
+    if (!lua_isnoneornil(L, 3)) return luaL_error(L, "%s takes the input and nothing else", what);
+    luaL_argexpected(L, !lua_isnoneornil(L, 2), 2, "string or table");
+    const char *input = input_text(L, 2, &n, &json);
+    moon__task *task = waiting_task(L, what);
+    moon_runnable *runnable = moon__lua_runnable(L, 1);
+    children *set = new_set(task->run);
+    child *c = set ? new_child(task, set, runnable, input, n) : NULL;
+    if (!c) {
+        if (set)
+            unref(set);
+        else
+            moon_runnable_unref(runnable);
+        return luaL_error(L, "%s: out of memory, or the input is too long", what);
+    }
+    c->json = json;
+    append(&set->added, c);
+    set->one = true;
+    return await_next(L, set); /* whose wait has the only reference */
+}
+
+/* ---- for the prelude ---- */
+
+static children *set_at(lua_State *L) {
+    return *(children **)luaL_checkudata(L, 1, NAME);
+}
+
+static int children_new(lua_State *L) {
+    moon__task *task = waiting_task(L, luaL_checkstring(L, 1));
+    children **handle = lua_newuserdatauv(L, sizeof *handle, 0);
+    *handle = NULL;
+    luaL_setmetatable(L, NAME);
+    *handle = new_set(task->run);
+    if (!*handle) return luaL_error(L, "out of memory");
+    return 1;
+}
+
+/* add(set, handle, input, seconds or nil) → the path of the run to be */
+static int children_add(lua_State *L) {
+    children *set = set_at(L);
+    size_t n = 0;
+    bool json;
+    double seconds = luaL_optnumber(L, 4, -1);
+    const char *input = input_text(L, 3, &n, &json);
+    child *c = new_child(moon__script_of(L)->task, set, moon__lua_runnable(L, 2), input, n);
+    if (!c) return luaL_error(L, "out of memory, or the input is too long");
+    c->json = json;
+    if (seconds >= 0) c->limits.seconds = (int64_t)ceil(seconds);
+    append(&set->added, c);
+    const char *path = moon__run_path_of(set->parent);
+    lua_pushfstring(L, "%s%s%s", path, *path ? "." : "", c->place);
+    return 1;
+}
+
+/* next(set) → index, value, err, writes of the next one to end; nothing when there is none left */
+static int children_next(lua_State *L) {
+    children *set = set_at(L);
+    if (set->ended.first) return push_ended(L, set);
+    if (!set->added.first && !set->under_way) return 0;
+    set->refs++;
+    return await_next(L, set);
+}
+
+static int children_cancel(lua_State *L) {
+    set_at(L)->cancelling = true; /* when Lua has been left: see wait_start */
+    return 0;
+}
+
+static int children_gc(lua_State *L) {
+    children **handle = lua_touserdata(L, 1);
+    if (*handle) unref(*handle);
+    *handle = NULL;
+    return 0;
+}
+
+static int error_tostring(lua_State *L) {
+    if (!lua_istable(L, 1) || lua_getfield(L, 1, "message") != LUA_TSTRING) {
+        lua_pushliteral(L, "the run failed");
+        return 1;
+    }
+    if (lua_getfield(L, 1, "at") != LUA_TSTRING) {
+        lua_pop(L, 1);
+        return 1;
+    }
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, -1), lua_tostring(L, -2));
+    return 1;
+}
+
+/* fail(message, stop) → an error as runs give them */
+static int make_error(lua_State *L) {
+    push_error(L, luaL_checkstring(L, 1), moon__stop_named(luaL_optstring(L, 2, NULL)));
+    return 1;
+}
+
+void moon__children_host(lua_State *L) {
+    static const luaL_Reg meta[] = {{"__gc", children_gc}, {NULL, NULL}};
+    static const luaL_Reg error[] = {{"__tostring", error_tostring}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"run", moon__children_run}, {"children", children_new}, {"add", children_add}, {"next", children_next},
+        {"cancel", children_cancel}, {"error", make_error},      {NULL, NULL}};
+    moon__lua_handle(L, NAME, meta);
+    moon__lua_handle(L, ERROR, error);
+    luaL_setfuncs(L, functions, 0);
+}
