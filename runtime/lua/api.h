@@ -35,6 +35,8 @@ MOON_MUST_USE moon_status moon__function_new(moon_runnable **out, moon__script *
 /* What the script at path returns, for the script whose body runs: the path counts from its folder. */
 MOON_MUST_USE moon_status moon__script_load_beside(moon_runnable **out, moon__script *script, const char *path,
                                                    moon_error *error);
+/* registered(name, policy as JSON or nil): pushes a handle of a registered tool, or raises. */
+int moon__lua_tool_named(lua_State *L);
 /* Pushes the method of all handles with the name at index 2, or nil. */
 int moon__lua_method(lua_State *L);
 moon__model *moon__lua_model_at(lua_State *L, int index);

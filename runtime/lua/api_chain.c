@@ -7,6 +7,7 @@
 #include "children.h"
 #include "outside.h"
 #include "text.h"
+#include "tools.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,7 @@ moon_runnable *moon__lua_runnable(lua_State *L, int index) {
 }
 
 int moon__lua_method(lua_State *L) {
+    moon__prelude(L, "runnable");
     lua_getfield(L, LUA_REGISTRYINDEX, METHODS);
     lua_pushvalue(L, 2);
     lua_rawget(L, -2);
@@ -108,15 +110,30 @@ static int chain_new(lua_State *L) {
     return 1;
 }
 
-/* registered(name, definition, policy as JSON or nil) → a handle of a registered tool, or nil and why not */
-static int tool_registered(lua_State *L) {
+/* What there is to tell of a registered tool: pushes its definition. */
+static void push_tool(lua_State *L, const moon_tool *tool) {
+    moon_error error;
+    lua_createtable(L, 0, 3);
+    lua_pushliteral(L, "tool");
+    lua_setfield(L, -2, "kind");
+    lua_pushstring(L, tool->description);
+    lua_setfield(L, -2, "description");
+    if (!moon__lua_parse(L, tool->params, strlen(tool->params), 0, &error)) return;
+    lua_setfield(L, -2, "params");
+}
+
+int moon__lua_tool_named(lua_State *L) {
+    moon_runtime *runtime = moon__script_of(L)->runtime;
     moon_error error = {0};
-    moon__tool_use use = {.name = luaL_checkstring(L, 1), .policy = luaL_optstring(L, 3, NULL)};
-    moon_runnable **handle = push_handle(L, 2);
-    if (moon__tool_runnable(handle, moon__script_of(L)->runtime, &use, &error) == MOON_OK) return 1;
-    lua_pushnil(L);
-    lua_pushstring(L, error.text);
-    return 2;
+    moon__tool_use use = {.name = luaL_checkstring(L, 1), .policy = luaL_optstring(L, 2, NULL)};
+    const moon__tool_entry *entry = moon__tools_find(moon__runtime_tools(runtime), use.name);
+    if (entry)
+        push_tool(L, entry->tool);
+    else
+        lua_newtable(L);
+    moon_runnable **handle = push_handle(L, lua_gettop(L));
+    if (moon__tool_runnable(handle, runtime, &use, &error) == MOON_OK) return 1;
+    return luaL_error(L, "moon.tool: %s", error.text);
 }
 
 /* load(path, definition) → a handle of what another script returns, or nil and why not */
@@ -186,6 +203,26 @@ static int writes(lua_State *L) {
     return 0;
 }
 
+static int give_all(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    return lua_gettop(L);
+}
+
+static int call_public(lua_State *L) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_callk(L, lua_gettop(L) - 1, LUA_MULTRET, 0, give_all);
+    return give_all(L, LUA_OK, 0);
+}
+
+/* public(f) → f as a C function: called from a script's `return f(…)`, it leaves the script's frame in place, so that
+ * errors can name the line. */
+static int public(lua_State *L) {
+    lua_settop(L, 1);
+    lua_pushcclosure(L, call_public, 1);
+    return 1;
+}
+
 /* raise(message): an error at the script's own line */
 static int raise(lua_State *L) {
     char where[112];
@@ -215,24 +252,19 @@ static int nearest(lua_State *L) {
 
 /* traceback(message) → the message with a traceback */
 static int traceback(lua_State *L) {
-    luaL_traceback(L, L, NULL, 1);
+    luaL_traceback(L, L, luaL_checkstring(L, 1), 1);
     return 1;
 }
 
 void moon__chain_host(lua_State *L) {
     static const luaL_Reg meta[] = {
         {"__index", chain_index}, {"__tostring", chain_tostring}, {"__gc", chain_gc}, {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"chain", chain_new},
-                                         {"registered", tool_registered},
-                                         {"load", foreign},
-                                         {"what", what},
-                                         {"key", key},
-                                         {"recall", recall},
-                                         {"record", record},
-                                         {"writes", writes},
-                                         {"raise", raise},
-                                         {"nearest", nearest},
-                                         {"traceback", traceback},
+    static const luaL_Reg functions[] = {{"chain", chain_new}, {"registered", moon__lua_tool_named},
+                                         {"load", foreign},    {"what", what},
+                                         {"key", key},         {"recall", recall},
+                                         {"record", record},   {"writes", writes},
+                                         {"public", public},   {"raise", raise},
+                                         {"nearest", nearest}, {"traceback", traceback},
                                          {NULL, NULL}};
     moon__lua_handle(L, NAME, meta);
     luaL_setfuncs(L, functions, 0);

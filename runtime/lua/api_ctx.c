@@ -37,7 +37,7 @@ static int cancelled(lua_State *L) {
 static int push_state(lua_State *L, const moon__task *task) {
     if (task->call) return luaL_error(L, "ctx.state belongs to chains; a tool returns what it found");
     if (lua_getiuservalue(L, 1, 1) != LUA_TNIL) return 1;
-    lua_getfield(L, LUA_REGISTRYINDEX, "moon.state");
+    moon__prelude(L, "state");
     lua_call(L, 0, 1);
     lua_pushvalue(L, -1);
     lua_setiuservalue(L, 1, 1);

@@ -158,8 +158,9 @@ static const char *read_params(lua_State *L) {
 
 static int new_tool(lua_State *L) {
     static const char *const fields[] = {"name", "description", "params", "effects", "timeout", "call", NULL};
-    luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
+    if (lua_type(L, 1) == LUA_TSTRING) return moon__lua_tool_named(L); /* one that is there */
+    luaL_checktype(L, 1, LUA_TTABLE);
     moon__lua_check_fields(L, 1, "moon.tool", fields);
     uint32_t effects = read_effects(L), timeout_ms = read_timeout(L);
     const char *name = read_text(L, "name"), *description = read_text(L, "description"), *params = read_params(L);

@@ -199,7 +199,9 @@ static void push_result(lua_State *L, child *c) {
         lua_setfield(L, -2, "path");
         return;
     }
-    if (!result->json || !moon__lua_parse(L, result->text, result->text_length, MOON__NULLS_ARE_NIL, &c->error))
+    if (result->json && !result->text_length)
+        lua_pushnil(L);
+    else if (!result->json || !moon__lua_parse(L, result->text, result->text_length, MOON__NULLS_ARE_NIL, &c->error))
         lua_pushlstring(L, result->text, result->text_length);
     lua_pushnil(L);
 }

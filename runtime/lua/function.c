@@ -46,7 +46,7 @@ static void end(moon__task *task, const moon__failure *failure, bool cancelled) 
     } else if (taken->kind == MOON__REFUSED)
         moon__run_finish(task->run, stop_of(taken->stop), NULL, 0, text);
     else {
-        if (taken->kind == MOON__JSON) moon__run_set_json(task->run);
+        if (taken->kind != MOON__TEXT) moon__run_set_json(task->run); /* nothing: the empty text, which is no JSON */
         moon__run_finish(task->run, MOON_STOP_DONE, text, taken->text.len, NULL);
     }
 }

@@ -78,30 +78,62 @@ static void open_libraries(lua_State *L) {
     moon__lib_coroutine(L);
 }
 
+/* ---- the prelude: Lua that is built in, each file opened when it is needed first ---- */
+
 /* Runs prelude/NAME.lua with the host's functions and the module; leaves what it returns. */
-static void run_prelude(lua_State *L, const char *name, int host, int module) {
+static void run_prelude(lua_State *L, const char *name) {
     const moon__embedded *file = moon__embedded_prelude;
     while (file->name && strcmp(file->name, name) != 0) file++;
     if (!file->name) luaL_error(L, "the prelude lacks %s", name);
     if (luaL_loadbufferx(L, file->text, file->length, "=[moonlet]", "t") != LUA_OK) lua_error(L);
-    lua_pushvalue(L, host);
-    lua_pushvalue(L, module);
+    lua_getfield(L, LUA_REGISTRYINDEX, "moon.host");
+    lua_getfield(L, LUA_REGISTRYINDEX, "moon.module");
     lua_call(L, 2, 1);
 }
 
-/* In this order: each builds on those before it. What the first ones return stands in the registry. */
-static void open_prelude(lua_State *L, int host, int module) {
-    static const struct {
-        const char *name, *keep;
-    } files[] = {{"sandbox", NULL}, {"log", NULL},   {"schema", "moon.expand"}, {"state", "moon.state"},
-                 {"gather", NULL},  {"chain", NULL}, {"runnable", NULL}};
-    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
-        run_prelude(L, files[i].name, host, module);
-        if (files[i].keep)
-            lua_setfield(L, LUA_REGISTRYINDEX, files[i].keep);
-        else
+void moon__prelude(lua_State *L, const char *name) {
+    luaL_checkstack(L, 8, NULL);
+    lua_getfield(L, LUA_REGISTRYINDEX, "moon.opened");
+    if (lua_getfield(L, -1, name) == LUA_TNIL) {
+        lua_pop(L, 1);
+        run_prelude(L, name);
+        if (lua_isnil(L, -1)) {
             lua_pop(L, 1);
+            lua_pushboolean(L, true);
+        }
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, name);
     }
+    lua_remove(L, -2);
+}
+
+/* need(name): opens a file of the prelude that another one builds on. */
+static int need(lua_State *L) {
+    moon__prelude(L, luaL_checkstring(L, 1));
+    return 1;
+}
+
+/* A member of the module that a file of the prelude adds. */
+static int module_index(lua_State *L) {
+    static const struct { const char *member, *file; } members[] = {{"chain", "chain"}, {"fn", "chain"}};
+    const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        if (strcmp(members[i].member, name) != 0) continue;
+        moon__prelude(L, members[i].file);
+        lua_settop(L, 2);
+        lua_rawget(L, 1);
+        return 1;
+    }
+    return 0;
+}
+
+static void open_lazily(lua_State *L) { /* the module is at the top */
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, module_index);
+    lua_setfield(L, -2, "__index");
+    lua_pushliteral(L, "locked");
+    lua_setfield(L, -2, "__metatable");
+    lua_setmetatable(L, -2);
 }
 
 static int spent(lua_State *L) {
@@ -109,17 +141,33 @@ static int spent(lua_State *L) {
     return 1;
 }
 
+/* Has the value a __pairs? */
+static int own_pairs(lua_State *L) {
+    lua_pushboolean(L, luaL_getmetafield(L, 1, "__pairs") != LUA_TNIL);
+    return 1;
+}
+
 static int open_state(lua_State *L) {
+    static const char *const first[] = {"sandbox", "log"};
     open_libraries(L);
-    lua_newtable(L); /* the module, 2 */
-    lua_newtable(L); /* what the prelude gets of the host, 3 */
+    lua_newtable(L);
+    lua_setfield(L, LUA_REGISTRYINDEX, "moon.opened");
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "moon.host");
     lua_pushcfunction(L, spent);
-    lua_setfield(L, 3, "spent");
+    lua_setfield(L, -2, "spent");
+    lua_pushcfunction(L, own_pairs);
+    lua_setfield(L, -2, "own_pairs");
+    lua_pushcfunction(L, need);
+    lua_setfield(L, -2, "need");
     moon__api_log(L); /* adds to the table at the top */
     moon__children_host(L);
     moon__chain_host(L);
     moon__ctx_host(L);
-    lua_pushvalue(L, 2); /* so do these, to the module */
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, LUA_REGISTRYINDEX, "moon.module");
     lua_pushliteral(L, MOON_VERSION);
     lua_setfield(L, -2, "version");
     moon__api_json(L);
@@ -128,10 +176,11 @@ static int open_state(lua_State *L) {
     moon__api_agent(L);
     moon__api_model(L);
     moon__api_time(L);
-    lua_settop(L, 3);
-    open_prelude(L, 3, 2);
-    lua_settop(L, 2);
-    lua_setfield(L, LUA_REGISTRYINDEX, "moon.module");
+    for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {
+        run_prelude(L, first[i]);
+        lua_pop(L, 1);
+    }
+    open_lazily(L);
     moon__lib_require(L);
     guard_globals(L);
     return 0;
@@ -232,7 +281,7 @@ void moon__lua_check_fields(lua_State *L, int index, const char *what, const cha
 
 void moon__lua_expand(lua_State *L, int index, const char *what, bool arguments) {
     index = lua_absindex(L, index);
-    lua_getfield(L, LUA_REGISTRYINDEX, "moon.expand");
+    moon__prelude(L, "schema");
     lua_pushvalue(L, index);
     lua_pushstring(L, what);
     lua_pushboolean(L, arguments);

@@ -88,6 +88,8 @@ void moon__api_time(lua_State *L);
 void moon__chain_host(lua_State *L);
 void moon__ctx_host(lua_State *L);
 
+/* Opens prelude/NAME.lua if it was not yet; pushes what it returned. */
+void moon__prelude(lua_State *L, const char *name);
 /* As tostring() of a script: without addresses. Pushes. */
 const char *moon__lua_text(lua_State *L, int index);
 /* Raises unless every string key of the table at index is one of names (NULL-terminated); names the nearest. */

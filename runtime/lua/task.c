@@ -269,7 +269,7 @@ void moon__task_take(lua_State *L, moon__task *task, int n) {
         text = reason(L, first + 1);
         moon__lua_add_text(&taken->text, text, strlen(text));
     } else if (n == 0 || lua_isnil(L, first)) {
-        taken->kind = MOON__TEXT;
+        taken->kind = MOON__NOTHING;
     } else if (lua_type(L, first) == LUA_TSTRING) {
         taken->kind = MOON__TEXT;
         text = lua_tolstring(L, first, &length);

@@ -27,12 +27,12 @@ typedef struct moon__wait {
 /* The wait is over: its task turns, or, if it has none, it is freed. */
 void moon__wait_done(moon__wait *wait);
 
-typedef enum moon__taken_kind { MOON__TEXT, MOON__JSON, MOON__REFUSED } moon__taken_kind;
+typedef enum moon__taken_kind { MOON__TEXT, MOON__JSON, MOON__REFUSED, MOON__NOTHING } moon__taken_kind;
 
 /* What a task's function returned, taken into C. */
 typedef struct moon__taken {
     moon__taken_kind kind;
-    moon__buf text; /* the text, the JSON, or why not (nil, err) */
+    moon__buf text; /* the text, the JSON, or why not (nil, err); "" for nothing */
     char *stop;     /* the stop reason in an err that agent:run gave; NULL */
 } moon__taken;
 

@@ -206,7 +206,7 @@ typedef struct moon_result {
     int64_t wall_ms;
     uint64_t diverged_at; /* script_changed: the last event before script and journal part; a fork may go there */
     bool resumable;       /* it is kept, and moon_run_resume() can go on with it */
-    bool json;            /* the text is one JSON value: of an agent with an output schema, a script, a tool */
+    bool json;            /* the text is one JSON value (of an output schema, a script, a tool), or "": no value */
 } moon_result;
 
 /* A limit of -1 is "not given" (the agent's or the default one holds); 0 means 0: the run stops before it begins. The

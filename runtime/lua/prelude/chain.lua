@@ -5,6 +5,7 @@
 -- handle, for a branch of its own; node, what describe() and `moonlet graph` show. env belongs to the run: its state, and the labels
 -- of the steps that it is in, the innermost at env.n, so that an error can say where it came from.
 local host, moon = ...
+host.need "gather"
 local type, tostring, next, pairs, ipairs, select = type, tostring, next, pairs, ipairs, select
 local math, format, concat = math, string.format, table.concat
 local located, raise, xpcall, run = host.located, host.raise, xpcall, host.run
@@ -537,5 +538,8 @@ function moon.fn(name, f)
   local node = { kind = "function", name = name, exec = of_function(f) }
   return host.chain(name, entry(node), { kind = "function", node = node })
 end
+
+for name, f in pairs(chain) do chain[name] = host.public(f) end
+moon.fn = host.public(moon.fn)
 
 host.as_step, host.apart, host.entry, host.new_chain, host.check_fields, host.positive = as_step, apart, entry, new, check, positive

@@ -6,6 +6,7 @@
 -- here follows from the order of ends but what is recorded: which branch decided (the first that failed, the winner of a race), and
 -- how many had been begun then.
 local host, moon = ...
+host.need "state"
 local type, tostring, format, concat = type, tostring, string.format, table.concat
 
 local views = {} -- run/path → the state that a branch begins with

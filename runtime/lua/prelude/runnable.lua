@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What all that can be run shares, beside :run: the methods of agents, chains and tools.
 local host, moon = ...
+host.need "chain"
 local type, tostring, pairs, ipairs, next, format = type, tostring, pairs, ipairs, next, string.format
 local methods, what, raise = host.methods, host.what, host.raise
 
@@ -88,7 +89,7 @@ end
 
 local function schema(short, label, arguments)
   if short == nil then return nil end
-  return host.expand(short, label, arguments)
+  return (host.need "schema")(short, label, arguments)
 end
 
 local describe
@@ -153,3 +154,4 @@ end
 -- handle:describe(): its name, kind, input and output as JSON Schema, and of a chain its steps.
 function methods.describe(self) return describe(self) end
 
+for name, f in pairs(methods) do methods[name] = host.public(f) end

@@ -13,7 +13,7 @@ end
 
 -- In the order of the keys: numbers, strings, false, true, then what has no order. Lua's own order differs from process
 -- to process, and a run that is resumed would go another way.
-local next, type, sort, get, getmetatable, raw = next, type, table.sort, rawget, getmetatable, pairs
+local next, type, sort, get, own_pairs, raw = next, type, table.sort, rawget, host.own_pairs, pairs
 local rank = { number = 1, string = 2, boolean = 3 }
 local function before(a, b)
   local kind = type(a)
@@ -23,8 +23,7 @@ local function before(a, b)
 end
 
 function _G.pairs(t)
-  local meta = getmetatable(t)
-  if type(t) ~= "table" or (type(meta) == "table" and meta.__pairs ~= nil) then return raw(t) end
+  if type(t) ~= "table" or own_pairs(t) then return raw(t) end
   local keys, rest, n, m = {}, {}, 0, 0
   for key in next, t do
     if rank[type(key)] then
