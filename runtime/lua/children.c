@@ -131,9 +131,7 @@ static void start_child(child *c) {
                         .limits = &c->limits,
                         .done = on_done,
                         .ctx = c};
-    if (set->cancelling)
-        moon_error_set(&c->error, MOON_ECANCELLED, "it was not begun: another branch had ended it all");
-    else if (moon__run_child(&c->run, set->parent, &spec, &c->error) == MOON_OK) {
+    if (moon__run_child(&c->run, set->parent, &spec, &c->error) == MOON_OK) {
         free(c->input); /* the run has a copy */
         c->input = NULL;
         set->refs++;
@@ -151,6 +149,7 @@ static void cancel_all(children *set) {
     }
 }
 
+/* What was added before the set was cancelled is begun all the same: the journal has it, when the run is resumed. */
 static void wait_start(moon__wait *wait) {
     children *set = (children *)wait;
     for (child *c; (c = take_first(&set->added));) start_child(c);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Kills a run at every moment there is, resumes it, and looks at what it did to the world.
 
-    kill.py DRIVER [--every N] [--random N] [--seed S]
+    kill.py DRIVER [--script NAME] [--every N] [--random N] [--seed S]
 
 After every kill and resume: the final text is the one of a run that was not killed; each effect was made exactly once,
 or its outcome was reported as unknown (the kill fell between the intent and the result) and it was made at most once.
@@ -23,18 +23,21 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 EFFECTS = [f"e{n}" for n in range(1, 13)]
-TEXT = "first ended; left ended, right ended, nested: deep ended; last ended\n"
+TEXTS = {
+    "sweep.lua": "first ended; left ended, right ended, nested: deep ended; last ended\n",
+    "chain.lua": "12: first, each, each, left, right, won\n",
+}
 
 
 class World:
     """A workspace with a journal."""
 
-    def __init__(self, driver, root):
-        self.driver, self.dir = driver, tempfile.mkdtemp(dir=root)
+    def __init__(self, driver, script, root):
+        self.driver, self.script, self.dir = driver, script, tempfile.mkdtemp(dir=root)
         self.env = dict(os.environ, HOME=self.dir, MOONLET_JOURNAL="off")
 
     def start(self, *args):
-        return subprocess.Popen([self.driver, args[0], "journal.db", HERE / "sweep.lua", *args[1:]], cwd=self.dir, env=self.env,
+        return subprocess.Popen([self.driver, args[0], "journal.db", HERE / self.script, *args[1:]], cwd=self.dir, env=self.env,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def run(self, *args):
@@ -69,10 +72,14 @@ class World:
 
 
 class Sweep:
-    def __init__(self, driver, root, seed):
-        self.driver, self.root, self.random = driver, root, random.Random(seed)
+    def __init__(self, driver, script, root, seed):
+        self.driver, self.script, self.root, self.random = driver, script, root, random.Random(seed)
+        self.text = TEXTS[script]
         self.kills = self.resumes = self.unknown = 0
         self.wrong = []
+
+    def world(self):
+        return World(self.driver, self.script, self.root)
 
     def settle(self, world, label, *resume):
         """Resumes until it is done, then checks."""
@@ -90,7 +97,7 @@ class Sweep:
             return
         unknown, log = world.unknown(), world.log()
         self.unknown += len(unknown)
-        if "is finished" not in err and out != TEXT:
+        if "is finished" not in err and out != self.text:
             self.wrong.append(f"{label}: ended with {out!r}")
         for effect in EFFECTS:
             allowed = (0, 1) if effect in unknown else (1,)
@@ -98,7 +105,7 @@ class Sweep:
                 self.wrong.append(f"{label}: {effect} was made {log[effect]} times{' (unknown)' if effect in unknown else ''}")
 
     def killed(self, label, *args):
-        world = World(self.driver, self.root)
+        world = self.world()
         code, _, err = world.run("start", *args)
         if code == -signal.SIGKILL:
             self.kills += 1
@@ -109,14 +116,14 @@ class Sweep:
 
     def twice(self, label, first, second):
         """The process that resumes is killed too."""
-        world = World(self.driver, self.root)
+        world = self.world()
         self.kills += world.run("start", "--kill-append", f"{first}:after")[0] == -signal.SIGKILL
         if world.exists():
             self.kills += world.run("resume", "--kill-append", f"{second}:before")[0] == -signal.SIGKILL
         self.settle(world, label)
 
     def at_random(self, label, longest):
-        world = World(self.driver, self.root)
+        world = self.world()
         process = world.start("start")
         time.sleep(self.random.uniform(0, longest))
         process.kill()
@@ -140,7 +147,7 @@ def duplicates(world):
 
 def control_retry(sweep):
     """Blindly made again: an effect whose result was lost happens twice."""
-    world = World(sweep.driver, sweep.root)
+    world = sweep.world()
     world.run("start", "--kill-effect", "4:after")
     world.run("resume", "--unknown", "retry")
     return duplicates(world)
@@ -148,7 +155,7 @@ def control_retry(sweep):
 
 def two_drivers(sweep, *options):
     """One process is overtaken by another while it is in an effect, and then goes on."""
-    world = World(sweep.driver, sweep.root)
+    world = sweep.world()
     process = world.start("start", "--hold", "4", *options)
     deadline = time.monotonic() + 60
     while world.log()["e4"] == 0 and time.monotonic() < deadline:
@@ -162,18 +169,19 @@ def two_drivers(sweep, *options):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("driver")
+    parser.add_argument("--script", choices=TEXTS, default="sweep.lua")
     parser.add_argument("--every", type=int, default=1, help="each N-th append only")
     parser.add_argument("--random", type=int, default=0, help="kills at random moments besides")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="moonlet-crash-") as root:
-        sweep = Sweep(os.path.abspath(args.driver), root, args.seed)
+        sweep = Sweep(os.path.abspath(args.driver), args.script, root, args.seed)
         began = time.monotonic()
-        world = World(sweep.driver, root)
+        world = sweep.world()
         clock = time.monotonic()
         code, out, err = world.run("start", "--count")
         whole = time.monotonic() - clock
-        if code != 0 or out != TEXT or [world.log()[e] for e in EFFECTS] != [1] * len(EFFECTS):
+        if code != 0 or out != sweep.text or [world.log()[e] for e in EFFECTS] != [1] * len(EFFECTS):
             sys.exit(f"a run that nobody kills: {code} {out!r} {err} {dict(world.log())}")
         appends = int(re.search(r"appends (\d+)", err).group(1))
         sweep.every(appends, args.every)
@@ -183,7 +191,7 @@ def main():
             first, second = sweep.random.randrange(1, appends), sweep.random.randrange(1, appends)
             sweep.twice(f"append {first} and then {second}", first, second)
         lost, (code, out, err), overtaken = two_drivers(sweep)
-        if lost or code != 0 or out != TEXT or overtaken == 0:
+        if lost or code != 0 or out != sweep.text or overtaken == 0:
             sweep.wrong.append(f"two drivers: made twice {lost}, the second {code} {out!r} {err}, the first {overtaken}")
         caught = {"blind retry": control_retry(sweep), "no sequence check": two_drivers(sweep, "--no-sequence")[0]}
         for name, made_twice in caught.items():
