@@ -35,6 +35,13 @@ typedef struct child {
     moon_error error; /* why it could not be started */
 } child;
 
+/* An event that the task has not taken yet. */
+typedef struct heard {
+    struct heard *next;
+    moon_event event;
+    char text[]; /* path, body */
+} heard;
+
 typedef struct list {
     child *first, **end;
 } list;
@@ -47,6 +54,12 @@ struct children {
     child *under_way;
     lua_Integer n;
     bool waiting, cancelling, one; /* one: it stands for a single run */
+    /* Of a stream, a set of one whose events are given to the task: */
+    char *path;
+    moon__listener listener;
+    bool hearing; /* the task waits for an event, or the end */
+    heard *first, **last;
+    size_t bytes;
 };
 
 /* ---- lists ---- */
@@ -91,6 +104,12 @@ static void unref(children *set) {
     if (--set->refs) return;
     for (child *c; (c = take_first(&set->added));) free_child(c);
     for (child *c; (c = take_first(&set->ended));) free_child(c);
+    if (set->path) moon__run_unlisten(set->parent, &set->listener);
+    for (heard *h = set->first, *next; h; h = next) {
+        next = h->next;
+        free(h);
+    }
+    free(set->path);
     moon_run_unref(set->parent);
     free(set);
 }
@@ -106,7 +125,7 @@ static children *new_set(moon_run *parent) {
 /* ---- under way ---- */
 
 static void tell(children *set) {
-    if (!set->waiting || !set->ended.first) return;
+    if (!set->waiting || !(set->ended.first || (set->hearing && set->first))) return;
     set->waiting = false;
     moon__wait_done(&set->wait);
 }
@@ -218,8 +237,12 @@ static int push_ended(lua_State *L, children *set) {
     return set->one ? 2 : 4;
 }
 
+static int push_event(lua_State *L, children *set);
+
 static int wait_push(lua_State *L, moon__wait *wait) {
-    return push_ended(L, (children *)wait);
+    children *set = (children *)wait;
+    if (!set->hearing) return push_ended(L, set);
+    return set->first ? push_event(L, set) : 0;
 }
 
 /* ---- adding ---- */
@@ -263,9 +286,10 @@ static moon__task *waiting_task(lua_State *L, const char *what) {
     return moon__script_of(L)->task;
 }
 
-static int await_next(lua_State *L, children *set) {
+static int await_next(lua_State *L, children *set, bool hearing) {
     set->wait = (moon__wait){.start = wait_start, .cancel = wait_cancel, .push = wait_push, .free = wait_free};
     set->waiting = true;
+    set->hearing = hearing;
     return moon__task_await(L, &set->wait);
 }
 
@@ -293,7 +317,44 @@ int moon__children_run(lua_State *L) {
     c->json = json;
     append(&set->added, c);
     set->one = true;
-    return await_next(L, set); /* whose wait has the only reference */
+    return await_next(L, set, false); /* whose wait has the only reference */
+}
+
+/* ---- streams ---- */
+
+enum { HEARD_MAX = 64 << 20 };
+
+static void on_event(void *ctx, const moon_event *event) {
+    children *set = ctx;
+    size_t path = strlen(event->path), n = path + event->body_length + 2;
+    if (set->bytes + n > HEARD_MAX && event->seq == 0) return; /* nobody takes them: what is shown only is left out */
+    heard *h = malloc(sizeof *h + n);
+    if (!h) return;
+    *h = (heard){.event = *event};
+    h->event.path = memcpy(h->text, event->path, path + 1);
+    h->event.body = memcpy(h->text + path + 1, event->body, event->body_length);
+    set->bytes += n;
+    if (!set->first) set->last = &set->first;
+    *set->last = h;
+    set->last = &h->next;
+    tell(set);
+}
+
+/* { type, path, seq, … }: the body's members and where it is from */
+static int push_event(lua_State *L, children *set) {
+    heard *h = set->first;
+    moon_error error;
+    if (!moon__lua_parse(L, h->event.body, h->event.body_length, MOON__NULLS_ARE_NIL, &error)) lua_newtable(L);
+    lua_pushstring(L, moon_event_type_text(h->event.type));
+    lua_setfield(L, -2, "type");
+    lua_pushstring(L, h->event.path);
+    lua_setfield(L, -2, "path");
+    if (h->event.seq) lua_pushinteger(L, (lua_Integer)h->event.seq);
+    if (h->event.seq) lua_setfield(L, -2, "seq");
+    set->first = h->next;
+    set->bytes -= strlen(h->event.path) + h->event.body_length + 2;
+    free(h);
+    return 1;
 }
 
 /* ---- for the prelude ---- */
@@ -335,7 +396,26 @@ static int children_next(lua_State *L) {
     if (set->ended.first) return push_ended(L, set);
     if (!set->added.first && !set->under_way) return 0;
     set->refs++;
-    return await_next(L, set);
+    return await_next(L, set, false);
+}
+
+/* listen(set, path): the events of the run at path are given by event() */
+static int children_listen(lua_State *L) {
+    children *set = set_at(L);
+    set->path = moon__strdup(luaL_checkstring(L, 2));
+    if (!set->path) return luaL_error(L, "out of memory");
+    set->listener = (moon__listener){.event = on_event, .ctx = set, .path = set->path};
+    moon__run_listen(set->parent, &set->listener);
+    return 0;
+}
+
+/* event(set) → the next event; nothing when the run has ended */
+static int children_event(lua_State *L) {
+    children *set = set_at(L);
+    if (set->first) return push_event(L, set);
+    if (!set->added.first && !set->under_way) return 0;
+    set->refs++;
+    return await_next(L, set, true);
 }
 
 static int children_cancel(lua_State *L) {
@@ -373,8 +453,9 @@ void moon__children_host(lua_State *L) {
     static const luaL_Reg meta[] = {{"__gc", children_gc}, {NULL, NULL}};
     static const luaL_Reg error[] = {{"__tostring", error_tostring}, {NULL, NULL}};
     static const luaL_Reg functions[] = {
-        {"run", moon__children_run}, {"children", children_new}, {"add", children_add}, {"next", children_next},
-        {"cancel", children_cancel}, {"error", make_error},      {NULL, NULL}};
+        {"run", moon__children_run}, {"children", children_new},  {"add", children_add},
+        {"next", children_next},     {"cancel", children_cancel}, {"error", make_error},
+        {"listen", children_listen}, {"event", children_event},   {NULL, NULL}};
     moon__lua_handle(L, NAME, meta);
     moon__lua_handle(L, ERROR, error);
     luaL_setfuncs(L, functions, 0);

@@ -85,11 +85,6 @@ void moon__run_diverged(moon_run *run, uint64_t seq, const char *was, const char
     moon__run_stop(run->tree->root, MOON_STOP_CHANGED, text);
 }
 
-static void to_host(void *ctx, const moon_event *event) {
-    moon_run *root = ctx;
-    root->tree->on_event(root->tree->ctx, root, event);
-}
-
 void moon__usage_write(moon__jw *w, const char *name, const moon_usage *usage) {
     moon__jw_object(w, name);
     moon__jw_int(w, "input_tokens", usage->input_tokens);
@@ -396,9 +391,8 @@ moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_
     tree->park = options->park;
     tree->on_event = options->on_event;
     tree->ctx = options->ctx;
-    tree->journal.live = options->deltas;
-    tree->journal.sink = options->on_event ? to_host : NULL;
-    tree->journal.ctx = run;
+    tree->deltas = options->deltas;
+    moon__run_attend(tree);
     if (options->model && !(run->model = moon__strdup(options->model)))
         return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
     return moon__scratch_new(&tree->scratch, run->runtime->space, error);

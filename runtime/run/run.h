@@ -106,6 +106,16 @@ typedef struct moon__child {
 } moon__child;
 MOON_MUST_USE moon_status moon__run_child(moon_run **child, moon_run *parent, const moon__child *spec,
                                           moon_error *error);
+/* Whoever listens to a run gets its events and those of its children, deltas too, as they come; a child that is taken
+ * from the journal tells nothing. Embedded in its owner, who takes it out again. */
+typedef struct moon__listener {
+    void (*event)(void *ctx, const moon_event *event);
+    void *ctx;
+    const char *path; /* of the run, borrowed */
+    struct moon__listener *next;
+} moon__listener;
+void moon__run_listen(moon_run *run, moon__listener *listener); /* run: any of the tree */
+void moon__run_unlisten(moon_run *run, moon__listener *listener);
 /* Something goes on in this run that leads on by itself (+1), or has ended or waits for a child (-1). When nothing does
  * in the whole tree, only people, time or signals can: see waiting.c. A run that has begun counts as one until it
  * waits. */

@@ -62,8 +62,10 @@ typedef struct moon__tree {
     char asked_tool[64]; /* the last of them */
     moon__waiting waiting;
     bool allow_all, can_ask, park;
+    bool deltas; /* the host wants what is shown only */
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
     void *ctx;
+    moon__listener *listeners;
 } moon__tree;
 
 struct moon_run {
@@ -112,6 +114,7 @@ const moon__recorded *moon__run_recorded(const moon_run *run, moon_event_type ty
 moon_json *moon__run_recorded_body(moon_run *run, const moon__recorded *recorded);
 /* The path of what is at this place in the run; the caller's, NULL when memory is out. */
 char *moon__run_path(const moon_run *run, const char *place);
+void moon__run_attend(moon__tree *tree); /* who reads the events has changed (listen.c) */
 /* Gives a record to the readers once more. */
 void moon__run_show(moon_run *run, const moon__recorded *recorded);
 /* Into the runtime's list; and out of it, when it has ended and so have its children: done comes from the loop. */

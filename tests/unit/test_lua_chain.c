@@ -266,6 +266,15 @@ static void test_chain__handles(void **state) {
          "function() local d = chain.seq { a, chain.all { p = b, q = function() end } }:describe() return d.kind .. "
          "d.steps[1].name .. d.steps[2].kind .. d.steps[2].steps[1].label end",
          "seqaallall.p", NULL},
+        {"stream",
+         "function(x) local s, seen = chain.seq { a, b }:stream(x), {} for e in s do if e.type == 'model.delta' or "
+         "e.type == "
+         "'run.finished' then seen[#seen + 1] = e.path .. e.text end end return { seen, s:result() } end",
+         "[[\"1.1a<x>\",\"1.1a<x>\",\"1.2b<a<x>>\",\"1.2b<a<x>>\",\"1b<a<x>>\"],\"b<a<x>>\"]", NULL},
+        {"a stream that is not heard to its end",
+         "function(x) local s = a:stream(x) s() local v = s:result() return v .. b:run(x) end", "a<x>b<x>", NULL},
+        {"a stream that fails", "function(x) local s = fail('f'):stream(x) for _ in s do end return s:result() end",
+         NULL, "no luck"},
         {"name", "function() return chain.seq { a, name = 'n' }.name .. a.name end", "na", NULL},
         {"the path", "function(_, ctx) return ctx.path .. '|' end", "|", NULL},
     };

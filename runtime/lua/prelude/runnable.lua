@@ -2,7 +2,8 @@
 -- What all that can be run shares, beside :run: the methods of agents, chains and tools.
 local host, moon = ...
 host.need "chain"
-local type, tostring, pairs, ipairs, next, format = type, tostring, pairs, ipairs, next, string.format
+local type, tostring, pairs, ipairs, next, setmetatable, format =
+  type, tostring, pairs, ipairs, next, setmetatable, string.format
 local methods, what, raise = host.methods, host.what, host.raise
 
 -- ---- many inputs ----
@@ -19,6 +20,34 @@ function methods.batch(self, list, options)
     { limit = limit, settle = options.settle, label = function(i) return format("batch[%d]", i) end })
   if not values then return nil, err end
   return moon.json.array(values)
+end
+
+-- ---- as it goes ----
+
+local stream = {}
+stream.__index = stream
+stream.__metatable = "locked"
+
+-- for event in stream do … end
+function stream:__call() return host.event(self.set) end
+
+-- Waits for the end: the result, or nil and an error.
+function stream:result()
+  if not self.ended then
+    local _, value, err = host.next(self.set)
+    self.ended, self.value, self.err = true, value, err
+  end
+  return self.value, self.err
+end
+
+function stream:cancel() host.cancel(self.set) end
+
+-- handle:stream(input): the run's events as they come, deltas too, those of its children with their paths; then its result. Events
+-- are for showing: a run that is resumed has the result, but not the events again.
+function methods.stream(self, input)
+  local set = host.children "stream"
+  host.listen(set, host.add(set, self, input))
+  return setmetatable({ set = set }, stream)
 end
 
 -- ---- as a tool ----
