@@ -6,13 +6,24 @@
 
 /* A tool of a script: the record that agents hold. It lives as long as anybody refers to it, the state may be closed
  * before. */
+typedef struct moon__code moon__code;
 typedef struct moon__lua_tool {
     moon_tool record;
     moon__script *script;
     unsigned refs;
-    int fn; /* registry reference */
+    int fn;           /* registry reference */
+    moon__code *code; /* instead of fn: what the model's scripts may call; NULL: none */
     char *name, *description, *params;
 } moon__lua_tool;
+void moon__code_free(moon__code *code);
+/* moon.code: pushes the tool that the table at index 1 describes. */
+int moon__code_push(lua_State *L);
+/* Pushes the handle of a new tool that knows its script alone; definition: what it is made of, at that index. */
+moon__lua_tool *moon__lua_tool_push(lua_State *L, int definition);
+/* Raises if its record is not sound. */
+void moon__lua_tool_check(lua_State *L, const moon__lua_tool *tool, const char *what);
+/* A task that was a tool's call has ended: tells the call. */
+void moon__lua_call_end(moon__task *task, const moon__failure *failure, bool cancelled);
 moon__lua_tool *moon__lua_tool_ref(moon__lua_tool *tool);
 void moon__lua_tool_unref(moon__lua_tool *tool);
 void moon__lua_tool_release(void *tool); /* the same, as a callback */
@@ -20,6 +31,8 @@ void moon__lua_tool_release(void *tool); /* the same, as a callback */
 moon__lua_tool *moon__lua_tool_at(lua_State *L, int index);
 moon_runnable *moon__lua_agent_at(lua_State *L, int index);
 moon_runnable *moon__lua_chain_at(lua_State *L, int index);
+/* Pushes a handle of it; takes a reference. */
+void moon__lua_chain_push(lua_State *L, moon_runnable *runnable);
 /* A chain that was given no name is called after the script at path. */
 void moon__lua_chain_named(lua_State *L, int index, const char *path);
 /* "agent", "chain" or "tool" of a handle that can be run; NULL: it is none. */
@@ -35,7 +48,7 @@ MOON_MUST_USE moon_status moon__function_new(moon_runnable **out, moon__script *
 /* What the script at path returns, for the script whose body runs: the path counts from its folder. */
 MOON_MUST_USE moon_status moon__script_load_beside(moon_runnable **out, moon__script *script, const char *path,
                                                    moon_error *error);
-/* registered(name, policy as JSON or nil): pushes a handle of a registered tool, or raises. */
+/* registered(name): pushes a handle of a registered tool, or raises. */
 int moon__lua_tool_named(lua_State *L);
 /* Pushes the method of all handles with the name at index 2, or nil. */
 int moon__lua_method(lua_State *L);

@@ -38,10 +38,28 @@ static void release(void *owner) {
     free(h);
 }
 
+/* Pushes the tool "lua", whose scripts may call the others of the list. */
+static void push_code(lua_State *L, int tools) {
+    lua_pushcfunction(L, moon__code_push);
+    lua_createtable(L, 0, 1);
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (lua_Integer i = 1; lua_rawgeti(L, tools, i) != LUA_TNIL; i++) {
+        if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "lua") == 0)
+            lua_pop(L, 1);
+        else
+            lua_rawseti(L, -2, ++n);
+    }
+    lua_pop(L, 1);
+    lua_setfield(L, -2, "tools");
+    lua_call(L, 1, 1);
+}
+
 /* Replaces spec.tools (the copy's) by the list of names in it. Leaves the list of the script's own tools on the stack,
  * and gives their number. */
 static size_t split_tools(lua_State *L, int spec) {
     size_t own = 0, names = 0;
+    bool code = false;
     int type = lua_getfield(L, spec, "tools");
     int tools = lua_gettop(L);
     lua_newtable(L); /* names, tools + 1 */
@@ -62,11 +80,18 @@ static size_t split_tools(lua_State *L, int spec) {
         lua_rawgeti(L, tools, (lua_Integer)i);
         if (moon__lua_tool_at(L, -1))
             lua_rawseti(L, tools + 2, (lua_Integer)++own);
-        else if (lua_type(L, -1) == LUA_TSTRING)
+        else if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "lua") == 0) {
+            code = true;
+            lua_pop(L, 1);
+        } else if (lua_type(L, -1) == LUA_TSTRING)
             lua_rawseti(L, tools + 1, (lua_Integer)++names);
         else
             luaL_error(L, "moon.agent: tools[%d]: a %s is no tool (a name, or what moon.tool gives)", (int)i,
                        luaL_typename(L, -1));
+    }
+    if (code) {
+        push_code(L, tools);
+        lua_rawseti(L, tools + 2, (lua_Integer)++own);
     }
     lua_pushvalue(L, tools + 1);
     moon__lua_mark_array(L);

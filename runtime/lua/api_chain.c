@@ -98,6 +98,12 @@ static moon_runnable **push_handle(lua_State *L, int definition) {
     return handle;
 }
 
+void moon__lua_chain_push(lua_State *L, moon_runnable *runnable) {
+    moon_runnable **handle = lua_newuserdatauv(L, sizeof *handle, 1);
+    *handle = moon_runnable_ref(runnable);
+    luaL_setmetatable(L, NAME);
+}
+
 /* chain(name, f, definition) → a handle; running it calls f(input, ctx) */
 static int chain_new(lua_State *L) {
     moon__script *script = moon__script_of(L);
@@ -125,7 +131,7 @@ static void push_tool(lua_State *L, const moon_tool *tool) {
 int moon__lua_tool_named(lua_State *L) {
     moon_runtime *runtime = moon__script_of(L)->runtime;
     moon_error error = {0};
-    moon__tool_use use = {.name = luaL_checkstring(L, 1), .policy = luaL_optstring(L, 2, NULL)};
+    moon__tool_use use = {.name = luaL_checkstring(L, 1)};
     const moon__tool_entry *entry = moon__tools_find(moon__runtime_tools(runtime), use.name);
     if (entry)
         push_tool(L, entry->tool);

@@ -25,6 +25,7 @@ moon__lua_tool *moon__lua_tool_ref(moon__lua_tool *tool) {
 void moon__lua_tool_unref(moon__lua_tool *tool) {
     if (!tool || --tool->refs > 0) return;
     moon__script_drop(tool->script, tool->fn);
+    moon__code_free(tool->code);
     moon__script_unref(tool->script);
     free(tool->name);
     free(tool->description);
@@ -57,10 +58,9 @@ static void fail_call(moon_call *call, moon_run *run, const moon__failure *failu
     free(text);
 }
 
-static void end(moon__task *task, const moon__failure *failure, bool cancelled) {
+void moon__lua_call_end(moon__task *task, const moon__failure *failure, bool cancelled) {
     moon_call *call = task->call;
     const moon__buf *text = &task->taken.text;
-    moon__lua_tool *tool = task->owner;
     if (cancelled)
         moon_call_fail(call, "cancelled");
     else if (failure)
@@ -74,6 +74,11 @@ static void end(moon__task *task, const moon__failure *failure, bool cancelled) 
             moon_call_write(call, text->p ? text->p : "", text->len);
         moon_call_done(call);
     }
+}
+
+static void end(moon__task *task, const moon__failure *failure, bool cancelled) {
+    moon__lua_tool *tool = task->owner;
+    moon__lua_call_end(task, failure, cancelled);
     moon__lua_tool_unref(tool);
 }
 
@@ -156,6 +161,27 @@ static const char *read_params(lua_State *L) {
     return lua_pushlstring(L, json->p, json->len);
 }
 
+moon__lua_tool *moon__lua_tool_push(lua_State *L, int definition) {
+    moon__lua_tool **handle = lua_newuserdatauv(L, sizeof *handle, 1);
+    *handle = NULL;
+    luaL_setmetatable(L, NAME);
+    lua_pushvalue(L, definition); /* for describe() */
+    lua_setiuservalue(L, -2, 1);
+    moon__lua_tool *tool = *handle = calloc(1, sizeof *tool);
+    if (!tool) luaL_error(L, "out of memory");
+    tool->refs = 1;
+    tool->fn = LUA_NOREF;
+    tool->script = moon__script_ref(moon__script_of(L));
+    return tool;
+}
+
+void moon__lua_tool_check(lua_State *L, const moon__lua_tool *tool, const char *what) {
+    moon__tool_entry entry;
+    moon_error error = {0};
+    if (moon__tool_entry_init(&entry, &tool->record, &error) != MOON_OK) luaL_error(L, "%s: %s", what, error.text);
+    moon__tool_entry_fini(&entry);
+}
+
 static int new_tool(lua_State *L) {
     static const char *const fields[] = {"name", "description", "params", "effects", "timeout", "call", NULL};
     lua_settop(L, 1);
@@ -166,16 +192,7 @@ static int new_tool(lua_State *L) {
     const char *name = read_text(L, "name"), *description = read_text(L, "description"), *params = read_params(L);
     if (lua_getfield(L, 1, "call") != LUA_TFUNCTION) return luaL_error(L, "moon.tool: call must be a function");
     int fn = lua_gettop(L);
-    moon__lua_tool **handle = lua_newuserdatauv(L, sizeof *handle, 1);
-    *handle = NULL;
-    luaL_setmetatable(L, NAME);
-    lua_pushvalue(L, 1); /* what it is made of, for describe() */
-    lua_setiuservalue(L, -2, 1);
-    moon__lua_tool *tool = *handle = calloc(1, sizeof *tool);
-    if (!tool) return luaL_error(L, "out of memory");
-    tool->refs = 1;
-    tool->fn = LUA_NOREF;
-    tool->script = moon__script_ref(moon__script_of(L));
+    moon__lua_tool *tool = moon__lua_tool_push(L, 1);
     tool->name = moon__strdup(name);
     tool->description = moon__strdup(description);
     tool->params = moon__strdup(params);
@@ -190,11 +207,7 @@ static int new_tool(lua_State *L) {
                                .self = tool,
                                .start = start,
                                .cancel = cancel};
-    moon__tool_entry entry;
-    moon_error error = {0};
-    if (moon__tool_entry_init(&entry, &tool->record, &error) != MOON_OK)
-        return luaL_error(L, "moon.tool: %s", error.text);
-    moon__tool_entry_fini(&entry);
+    moon__lua_tool_check(L, tool, "moon.tool");
     lua_pushvalue(L, fn);
     tool->fn = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;

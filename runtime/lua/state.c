@@ -173,6 +173,7 @@ static int open_state(lua_State *L) {
     moon__api_json(L);
     moon__api_ctx(L);
     moon__api_tool(L);
+    moon__api_code(L);
     moon__api_agent(L);
     moon__api_model(L);
     moon__api_time(L);

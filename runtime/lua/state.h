@@ -85,6 +85,7 @@ void moon__api_agent(lua_State *L);
 void moon__api_model(lua_State *L);
 void moon__api_ctx(lua_State *L);
 void moon__api_time(lua_State *L);
+void moon__api_code(lua_State *L);
 void moon__chain_host(lua_State *L);
 void moon__ctx_host(lua_State *L);
 

@@ -63,11 +63,10 @@ typedef struct moon__agent_extra {
 MOON_MUST_USE moon_status moon__agent_new(moon_runnable **out, moon_runtime *runtime, const moon_json *spec,
                                           const moon__agent_extra *extra, moon_error *error);
 
-/* A tool as a runnable: the run's input are its arguments. */
+/* A tool as a runnable: the run's input are its arguments; the policy of the agent that it runs for holds. */
 typedef struct moon__tool_use {
     const char *name;             /* of a registered tool, or */
     const moon_tool *own;         /* one that is not; it must live until release */
-    const char *policy;           /* a JSON object: tool or group → "allow" | "ask" | "deny"; NULL: none */
     void (*release)(void *owner); /* called when the runnable is freed; not if it could not be made */
     void *owner;
 } moon__tool_use;

@@ -14,7 +14,6 @@ typedef struct single {
     char *args; /* NULL: the run's input */
     size_t args_length;
     moon__tool_entry own; /* of a tool that is not registered */
-    moon_json *policy;    /* NULL: none besides the configuration's */
     void (*release)(void *owner);
     void *owner;
 } single;
@@ -68,6 +67,12 @@ static void begin(void *ctx) {
     moon__buf_fini(&text);
 }
 
+/* The policy of the agent that it is called for. */
+static const moon_json *policy_of(const moon_run *run) {
+    while (run && run->runnable->ops != &moon__agent_ops) run = run->parent;
+    return run ? ((const moon__agent *)run->runnable)->policy : NULL;
+}
+
 static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *error) {
     const single *tool = (const single *)runnable;
     single_run *s = calloc(1, sizeof *s);
@@ -75,7 +80,7 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     *s = (single_run){.run = run, .end = {.fn = begin, .ctx = s}};
     moon__calls_options options = {.run = run,
                                    .only = tool->own.tool ? &tool->own : NULL,
-                                   .policy = tool->policy,
+                                   .policy = policy_of(run),
                                    .parallel = 1,
                                    .done = on_result,
                                    .ctx = s};
@@ -99,7 +104,6 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
 static void free_single(moon_runnable *runnable) {
     single *s = (single *)runnable;
     if (s->own.tool) moon__tool_entry_fini(&s->own);
-    moon__json_free(s->policy);
     if (s->release) s->release(s->owner);
     free(s->args);
     free(s);
@@ -129,8 +133,6 @@ moon_status moon__tool_runnable(moon_runnable **out, moon_runtime *runtime, cons
         status = moon__tool_entry_init(&s->own, use->own, error);
     else if (!moon__tools_find(runtime->tools, name))
         status = no_tool(runtime, name, error);
-    if (!status && use->policy) status = moon__json_parse(&s->policy, use->policy, strlen(use->policy), 0, error);
-    if (!status && use->policy) status = moon__policy_check(s->policy, error);
     if (status) {
         moon_runnable_unref(&s->base);
         return status;
