@@ -40,6 +40,7 @@ typedef struct entry {
     moon__script *script;
     moon_runnable *runnable; /* one of the two */
     moon__model *model;
+    int value; /* registry reference: what the script returned */
 } entry;
 
 /* A script whose body runs: one that it loads may not load it. */
@@ -176,6 +177,10 @@ static void prepare(lua_State *L, moon__task *task, void *arg) {
 static void take(lua_State *L, moon__task *task, int n) {
     body *b = task->owner;
     int first = lua_gettop(L) - n + 1;
+    if (n > 0) {
+        lua_pushvalue(L, first);
+        b->entry->value = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     const char *kind = n > 0 ? moon__lua_kind(L, first) : NULL;
     moon__model *model = n > 0 ? moon__lua_model_at(L, first) : NULL;
     if (kind) {
@@ -415,6 +420,48 @@ moon_status moon__script_load_beside(moon_runnable **out, moon__script *script, 
     if (!add_sources(script, path, &e->runnable->origin)) return moon_error_set(error, MOON_ENOMEM, "out of memory");
     *out = moon_runnable_ref(e->runnable);
     return MOON_OK;
+}
+
+/* ---- drawing ---- */
+
+typedef struct drawing {
+    const entry *entry;
+    const char *format;
+    moon__buf out;
+    bool drawn;
+} drawing;
+
+static int draw(lua_State *L) {
+    drawing *d = lua_touserdata(L, 1);
+    char name[64];
+    size_t n;
+    moon__script_base(d->entry->script->name, name);
+    moon__prelude(L, "graph");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, d->entry->value);
+    lua_pushstring(L, d->format);
+    lua_pushstring(L, name);
+    lua_call(L, 3, 2);
+    d->drawn = lua_type(L, -2) == LUA_TSTRING;
+    const char *text = lua_tolstring(L, d->drawn ? -2 : -1, &n);
+    moon__buf_add(&d->out, text ? text : "", n);
+    return 0;
+}
+
+moon_status moon_script_graph(char **out, moon_runtime *runtime, const char *path, const char *format,
+                              moon_error *error) {
+    entry *e;
+    moon_status status = moon__scripts_attach(runtime, error);
+    if (status == MOON_OK) status = load(&e, moon__runtime_scripts(runtime), path, error);
+    if (status != MOON_OK) return status;
+    if (!e->runnable) return moon_error_set(error, MOON_EINVAL, "%s is a model, and has no graph", path);
+    drawing d = {.entry = e, .format = format};
+    moon__buf_init(&d.out, 64 << 20);
+    status = moon__guard_call(&e->script->guard, draw, &d, error);
+    if (status == MOON_OK && !d.drawn) status = moon_error_set(error, MOON_EINVAL, "%s", d.out.p ? d.out.p : "");
+    if (status == MOON_OK && !(*out = moon__buf_take(&d.out)))
+        status = moon_error_set(error, MOON_ENOMEM, "out of memory");
+    moon__buf_fini(&d.out);
+    return status;
 }
 
 /* ---- the runtime's side ---- */

@@ -103,6 +103,10 @@ MOON_API const moon_tool *moon_runtime_tool(const moon_runtime *runtime, const c
 /* Loads a Lua script (a path, or the name of a shipped agent) and gives the runnable that it returns. */
 MOON_API MOON_MUST_USE moon_status moon_script_load(moon_runnable **runnable, moon_runtime *runtime, const char *path,
                                                     moon_error *error);
+/* A drawing of what a script returns, from its definitions: format is "mermaid", "dot", "svg" or "json". *text is the
+ * caller's, to be freed with free(). */
+MOON_API MOON_MUST_USE moon_status moon_script_graph(char **text, moon_runtime *runtime, const char *path,
+                                                     const char *format, moon_error *error);
 /* An agent from a JSON object with the fields of moon.agent in docs/lua.md: name, instructions, model, tools, limits,
  * plan, policy, output … An unknown field is an error that names the nearest known one. */
 MOON_API MOON_MUST_USE moon_status moon_agent_new(moon_runnable **runnable, moon_runtime *runtime, const char *json,

@@ -61,7 +61,7 @@ function methods.as_tool(self, options)
   host.check_fields("as_tool", options, tool_fields)
   local _, name, definition = what(self)
   local params = options.params or { input = "string" }
-  return moon.tool {
+  local tool = moon.tool {
     name = options.name or name,
     description = options.description or definition and definition.description or ("Runs " .. name .. ". Give it its task as input."),
     params = params,
@@ -72,6 +72,9 @@ function methods.as_tool(self, options)
       return host.run(self, args)
     end,
   }
+  local _, _, made = what(tool)
+  made.runs = self -- for describe()
+  return tool
 end
 
 -- ---- changed copies ----
@@ -123,23 +126,31 @@ end
 
 local describe
 
-local function tool_names(tools)
-  local names = {}
+local open = {} -- agents that are being described: they may refer to each other
+
+-- The names of an agent's tools, and what runs behind those that run something.
+local function describe_tools(tools)
+  local names, runs = {}, {}
   for i, tool in ipairs(tools) do
     if type(tool) == "string" then
       names[i] = tool
     else
-      local _, name = what(tool)
+      local _, name, definition = what(tool)
       names[i] = name
+      if definition.runs and not open[definition.runs] then runs[#runs + 1] = describe(definition.runs) end
     end
   end
-  return names
+  return names, runs[1] and runs or nil
 end
 
-local function describe_agent(name, spec)
+local function describe_agent(handle, name, spec)
   local model = spec.model
   if model ~= nil and type(model) ~= "string" then model = "a script's own" end
-  return { kind = "agent", name = name, description = spec.description, model = model, tools = spec.tools and tool_names(spec.tools),
+  open[handle] = true
+  local names, runs
+  if spec.tools then names, runs = describe_tools(spec.tools) end
+  open[handle] = nil
+  return { kind = "agent", name = name, description = spec.description, model = model, tools = names, runs = runs,
     input = { type = "string" }, output = schema(spec.output, "output") or { type = "string" } }
 end
 
@@ -170,7 +181,7 @@ end
 
 function describe(handle)
   local kind, name, definition = what(handle)
-  if kind == "agent" then return describe_agent(name, definition) end
+  if kind == "agent" then return describe_agent(handle, name, definition) end
   if kind == "tool" or definition.kind == "tool" then
     return { kind = "tool", name = name, description = definition.description, input = schema(definition.params, "params", true) }
   end
