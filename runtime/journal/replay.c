@@ -98,6 +98,12 @@ static bool owner_of(const moon__recorded *recorded, size_t *n) {
     return child;
 }
 
+/* "b4", "c3.b4": which of several branches decided, written as soon as it has ended. */
+static bool only_decides(const moon__recorded *recorded) {
+    const char *dot = strrchr(recorded->key, '.'), *name = dot ? dot + 1 : recorded->key;
+    return recorded->type == MOON_EVENT_VALUE_RECORDED && *name == 'b';
+}
+
 static bool grow(moon__replay *r) {
     size_t n = r->n_buckets * 2;
     item **buckets = calloc(n, sizeof(item *));
@@ -163,7 +169,7 @@ moon_status moon__replay_add(moon__replay *r, const moon_record *record) {
     i->recorded.body = body;
     i->recorded.body_length = record->body_length;
     i->recorded.seq = record->seq;
-    if (i->place && i->place->last < record->seq) i->place->last = record->seq;
+    if (i->place && i->place->last < record->seq && !only_decides(&i->recorded)) i->place->last = record->seq;
     i->recorded.time_us = record->time_us;
     return MOON_OK;
 }

@@ -30,7 +30,8 @@ MOON_MUST_USE moon_status moon__replay_add(moon__replay *replay, const moon_reco
 const moon__recorded *moon__replay_find(const moon__replay *replay, moon_event_type type, const char *path,
                                         const char *key);
 void moon__replay_use(moon__replay *replay, const moon__recorded *recorded);
-/* The seq of the last operation of this very path; 0: there is none. */
+/* The seq of the last operation of this very path; 0: there is none. That a branch decided over its siblings is none:
+ * it follows from the branch's end. */
 uint64_t moon__replay_last(const moon__replay *replay, const char *path, size_t length);
 /* An operation of this very path that was not used; NULL: none. */
 const moon__recorded *moon__replay_left(const moon__replay *replay, const char *path);

@@ -167,10 +167,10 @@ static int what(lua_State *L) {
 
 /* ---- decisions of the journal ---- */
 
-/* key() → the place of a decision that this task may have to record */
+/* key(kind) → the place of a decision that this task may have to record */
 static int key(lua_State *L) {
     char text[40];
-    moon__task_key(moon__script_of(L)->task, text);
+    moon__task_key(moon__script_of(L)->task, *luaL_optstring(L, 1, "t"), text);
     lua_pushstring(L, text);
     return 1;
 }

@@ -22,7 +22,7 @@ static int time_now(lua_State *L) {
     moon__task *task = run_task(L, "moon.time");
     char key[40], text[32];
     double value = 0;
-    moon__task_key(task, key);
+    moon__task_key(task, 't', key);
     moon_json *was = moon__value_recorded(task->run, key, "clock");
     if (was) {
         moon_json_num(moon_json_get(was, "value"), &value);
@@ -43,7 +43,7 @@ static int env(lua_State *L) {
     char key[40];
     if (moon__env_is_secret(name))
         return luaL_error(L, "moon.env: %s looks like a secret, and what a script reads stands in the journal", name);
-    moon__task_key(task, key);
+    moon__task_key(task, 't', key);
     moon_json *was = moon__value_recorded(task->run, key, "env");
     const char *value = was ? moon_json_str(moon_json_get(was, "value"), NULL) : getenv(name);
     if (!was) {
@@ -112,7 +112,7 @@ static int await(lua_State *L, const char *what, const char *name, double second
     p->wait = (moon__wait){.start = start, .cancel = cancel, .push = push, .free = free_pause};
     p->pause = (moon__pause){.run = moon_run_ref(task->run), .done = on_done, .ctx = p};
     snprintf(p->pause.name, sizeof p->pause.name, "%s", name);
-    moon__task_key(task, p->pause.key);
+    moon__task_key(task, 't', p->pause.key);
     p->seconds = seconds;
     return moon__task_await(L, &p->wait);
 }

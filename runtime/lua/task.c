@@ -183,9 +183,9 @@ void moon__task_cancel(moon__task *task) {
 
 /* ---- waiting ---- */
 
-void moon__task_key(moon__task *task, char key[40]) {
+void moon__task_key(moon__task *task, char kind, char key[40]) {
     const char *call = task->call ? moon__call_id(task->call) : NULL;
-    snprintf(key, 40, "%s%st%u", call ? call : "", call ? "." : "", ++task->values);
+    snprintf(key, 40, "%s%s%c%u", call ? call : "", call ? "." : "", kind, ++task->values);
 }
 
 uintptr_t *moon__task_mark(lua_State *co) {

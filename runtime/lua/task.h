@@ -85,8 +85,9 @@ void moon__task_free(moon__task *task);
  * dropped). */
 uintptr_t *moon__task_mark(lua_State *co);
 
-/* The key of the task's next value: they come in the order of its code. */
-void moon__task_key(moon__task *task, char key[40]);
+/* The key of the task's next value: they come in the order of its code. kind: 't', or 'b' for a decision over branches
+ * (replay.h). */
+void moon__task_key(moon__task *task, char kind, char key[40]);
 /* Raises if the running code cannot wait; what names the caller. */
 void moon__task_check_wait(lua_State *L, const char *what);
 /* return moon__task_await(L, wait); the wait is the task's from here on. */

@@ -4,7 +4,7 @@
 --
 -- Branches are begun in their order, so their places are the same whenever the run is resumed; they end in any order, so nothing
 -- here follows from the order of ends but what is recorded: which branch decided (the first that failed, the winner of a race), and
--- how many had been begun then.
+-- how many had been begun then. A branch that failed for a limit may go on when the run is resumed: then nothing was decided.
 local host, moon = ...
 host.need "state"
 local type, tostring, format, concat = type, tostring, string.format, table.concat
@@ -29,11 +29,12 @@ end
 -- Returns the list of values, and what each wrote; with settle, of { ok, value or error }; with race, the value and its index.
 -- Else nil and the error of the branch that decided.
 function host.gather(what, n, job, o)
-  local set, key = host.children(what), host.key()
+  local set, key = host.children(what), host.key "b"
   local decided = host.recall(key, "branches")
   local values, writes, errors, keys = {}, {}, {}, {}
   local run, state = o.ctx and o.ctx.run .. "/", o.state
-  local limit, started, at = decided and decided.started or o.limit or n, 0, nil
+  local limit, started, at = o.limit or n, 0, nil
+  if decided and decided.started > limit then limit = decided.started end
 
   local function start()
     local i = started + 1
@@ -46,8 +47,16 @@ function host.gather(what, n, job, o)
     end
   end
 
+  -- Does the end of branch i decide?
+  local function decides(i, err) return not o.settle and (o.race and err == nil or not o.race and err ~= nil) end
+
+  local function decide(i)
+    at = i
+    if not decided then host.record(key, "branches", { at = i, started = started }) end
+    host.cancel(set)
+  end
+
   while started < n and started < limit do start() end
-  if decided then host.cancel(set) end
   for i, value, err, wrote in host.next, set do
     if keys[i] then views[keys[i]] = nil end
     writes[i] = wrote
@@ -57,12 +66,13 @@ function host.gather(what, n, job, o)
     else
       values[i] = err == nil and value == nil and moon.json.null or value
     end
-    if decided then
-      if i == decided.at then at = i end
-    elseif not at and not o.settle and (o.race and err == nil or not o.race and err ~= nil) then
-      at = i
-      host.record(key, "branches", { at = i, started = started })
-      host.cancel(set)
+    if decided and i == decided.at and not decides(i, err) then -- it went on after a resume, and ended otherwise
+      decided = nil
+      for j = 1, started do
+        if not at and errors[j] and decides(j, errors[j]) then decide(j) end
+      end
+    elseif not at and decides(i, err) and (not decided or i == decided.at) then
+      decide(i)
     end
     if not at and not decided and started < n then start() end
   end
