@@ -32,7 +32,10 @@ moon_runnable *moon__lua_runnable(lua_State *L, int index) {
     if (!runnable) runnable = moon__lua_chain_at(L, index);
     if (runnable) return moon_runnable_ref(runnable);
     moon__lua_tool *tool = moon__lua_tool_at(L, index);
-    if (!tool) luaL_argexpected(L, false, index, "agent, chain or tool");
+    if (!tool) {
+        luaL_typeerror(L, index, "agent, chain or tool");
+        return NULL;
+    }
     moon_error error = {0};
     moon__tool_use use = {.own = &tool->record, .release = moon__lua_tool_release, .owner = moon__lua_tool_ref(tool)};
     if (moon__tool_runnable(&runnable, tool->script->runtime, &use, &error) != MOON_OK) {

@@ -209,7 +209,10 @@ static void read_tools(lua_State *L, moon__code *code, int index) {
         luaL_error(L, "moon.code needs tools: a list of those that a script may call");
     int list = lua_gettop(L);
     code->callable = calloc(CALLABLE_MAX, sizeof *code->callable);
-    if (!code->callable) luaL_error(L, "out of memory");
+    if (!code->callable) {
+        luaL_error(L, "out of memory");
+        return;
+    }
     for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
         moon__lua_tool *own = moon__lua_tool_at(L, -1);
         if (own)

@@ -168,7 +168,10 @@ moon__lua_tool *moon__lua_tool_push(lua_State *L, int definition) {
     lua_pushvalue(L, definition); /* for describe() */
     lua_setiuservalue(L, -2, 1);
     moon__lua_tool *tool = *handle = calloc(1, sizeof *tool);
-    if (!tool) luaL_error(L, "out of memory");
+    if (!tool) {
+        luaL_error(L, "out of memory");
+        return NULL;
+    }
     tool->refs = 1;
     tool->fn = LUA_NOREF;
     tool->script = moon__script_ref(moon__script_of(L));

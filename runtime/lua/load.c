@@ -415,7 +415,7 @@ moon_status moon__script_load_beside(moon_runnable **out, moon__script *script, 
     if (!script->toplevel || !*path)
         return moon_error_set(error, MOON_EINVAL, "scripts are loaded where they are named, at the top of a file");
     moon_status status = load_beside(&e, moon__runtime_scripts(script->runtime), script, path, error);
-    if (status != MOON_OK) return status;
+    if (status != MOON_OK || !e) return status;
     if (!e->runnable) return moon_error_set(error, MOON_EINVAL, "%s is a model, nothing that can be run", path);
     if (!add_sources(script, path, &e->runnable->origin)) return moon_error_set(error, MOON_ENOMEM, "out of memory");
     *out = moon_runnable_ref(e->runnable);
