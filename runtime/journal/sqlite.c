@@ -101,6 +101,23 @@ moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row,
     return status;
 }
 
+static moon__known *known_of(const moon_store *store, const char *run) {
+    size_t n = strlen(run);
+    return store->known && n < sizeof store->known->run ? &store->known[moon_hash(run, n) % MOON__SQLITE_KNOWN] : NULL;
+}
+
+int64_t moon__sqlite_known(const moon_store *store, const char *run) {
+    const moon__known *known = known_of(store, run);
+    return known && !strcmp(known->run, run) ? known->id : 0;
+}
+
+void moon__sqlite_know(moon_store *store, const char *run, int64_t id) {
+    moon__known *known = known_of(store, run);
+    if (!known) return;
+    strcpy(known->run, run);
+    known->id = id;
+}
+
 /* ---- transactions ---- */
 
 static moon_status lock(moon_store *store, moon_error *error) {
@@ -370,12 +387,13 @@ static moon_status claim(moon_store *store, const char *run, moon_error *error) 
     status = held ? MOON_EBUSY : moon__lockfile_lock(&store->locks, moon__sqlite_claim_byte(row.id), 0);
     if (status == MOON_EBUSY) moon_error_set(error, status, "run %.40s is being driven by another process", run);
     if (status == MOON_EIO) moon_error_set(error, status, "run %.40s cannot be locked", run);
+    if (!status) moon__sqlite_know(store, run, row.id); /* another one of this name may have been known */
     return status;
 }
 
 static void release(moon_store *store, const char *run) {
-    moon__row row = {0};
-    if (moon__sqlite_run(store, run, &row, NULL) == MOON_OK)
+    moon__row row = {.id = moon__sqlite_known(store, run)};
+    if (row.id || moon__sqlite_run(store, run, &row, NULL) == MOON_OK)
         moon__lockfile_unlock(&store->locks, moon__sqlite_claim_byte(row.id));
 }
 

@@ -101,6 +101,10 @@ moon_status moon__sql_fail(moon_store *store, const char *what, moon_error *erro
 MOON_MUST_USE moon_status moon__sql_run(moon_store *store, sqlite3_stmt *statement, const char *what,
                                         moon_error *error);
 MOON_MUST_USE moon_status moon__sql_do(moon_store *store, moon__sql which, const char *what, moon_error *error);
+/* The number of a run's row, if it is known without looking, else 0; and what is to be known from now on (0: nothing).
+ */
+int64_t moon__sqlite_known(const moon_store *store, const char *run);
+void moon__sqlite_know(moon_store *store, const char *run, int64_t id);
 /* The row of a run; MOON_ENOTFOUND. */
 MOON_MUST_USE moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row, moon_error *error);
 

@@ -20,7 +20,37 @@ static void bind_info(sqlite3_stmt *s, const char *run, const moon_run_info *inf
     sqlite3_bind_double(s, 14, info->usd);
 }
 
-/* The run's row, made and claimed. */
+static moon_status add_run(moon_store *store, const moon_append *a, const moon_run_info *info, int64_t base,
+                           moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RUN_CREATE);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
+    bind_info(s, a->run, info);
+    if (base) sqlite3_bind_int64(s, 15, base);
+    sqlite3_bind_int64(s, 16, (int64_t)info->fork_at);
+    return moon__sql_run(store, s, "cannot be written", error);
+}
+
+static moon_status add_head(moon_store *store, int64_t id, uint64_t seq, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_HEAD_ADD);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
+    sqlite3_bind_int64(s, 1, id);
+    sqlite3_bind_int64(s, 2, (int64_t)seq);
+    moon_status status = moon__sql_run(store, s, "cannot be written", error);
+    if (status == MOON_ECONFLICT)
+        status =
+            moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged: there is a head of no run", store->place);
+    return status;
+}
+
+static moon_status drop(moon_store *store, moon__sql which, int64_t id, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, which);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
+    sqlite3_bind_int64(s, 1, id);
+    return moon__sql_run(store, s, "cannot be written", error);
+}
+
+/* The run's row, made and claimed; its head stands where the append leads. What may refuse it comes before its first
+ * write, but for the claim, after which the rows are taken away again: a savepoint would copy each page. */
 static moon_status create(moon_store *store, const moon_append *a, const moon_run_info *info, int64_t *id,
                           moon_error *error) {
     bool fork = info->fork_of && *info->fork_of;
@@ -28,21 +58,17 @@ static moon_status create(moon_store *store, const moon_append *a, const moon_ru
     moon_status status = fork ? moon__sqlite_run(store, info->fork_of, &base, error) : MOON_OK;
     if (!status && info->fork_at > base.head)
         status = moon_error_set(error, MOON_ENOTFOUND, "run %.40s has no record to fork at", fork ? info->fork_of : "");
-    if (status) return status;
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RUN_CREATE);
-    if (!s) return moon__sql_fail(store, "cannot be used", error);
-    bind_info(s, a->run, info);
-    if (fork) sqlite3_bind_int64(s, 15, base.id);
-    sqlite3_bind_int64(s, 16, (int64_t)info->fork_at);
-    status = moon__sql_run(store, s, "cannot be written", error);
+    if (!status && a->expected != info->fork_at) status = MOON_ECONFLICT;
+    if (!status) status = add_run(store, a, info, base.id, error);
     if (status) return status;
     *id = sqlite3_last_insert_rowid(store->db);
-    s = moon__sql_get(store, MOON__SQL_HEAD_ADD);
-    if (!s) return moon__sql_fail(store, "cannot be used", error);
-    sqlite3_bind_int64(s, 1, *id);
-    sqlite3_bind_int64(s, 2, (int64_t)info->fork_at);
-    status = moon__sql_run(store, s, "cannot be written", error);
-    return status ? status : moon__lockfile_lock(&store->locks, moon__sqlite_claim_byte(*id), 0);
+    status = add_head(store, *id, a->expected + a->n_records, error);
+    if (status) return status;
+    moon_status claim = moon__lockfile_lock(&store->locks, moon__sqlite_claim_byte(*id), 0);
+    if (claim) status = drop(store, MOON__SQL_HEAD_DROP, *id, error);
+    if (claim && !status) status = drop(store, MOON__SQL_RUN_DROP, *id, error);
+    if (!claim) moon__sqlite_know(store, a->run, *id);
+    return status ? status : claim;
 }
 
 static moon_status add_blob(moon_store *store, int64_t id, const unsigned char *hash, const void *bytes, size_t n,
@@ -122,37 +148,40 @@ static const moon_side *creation(const moon_append *a) {
 
 /* ---- one append ---- */
 
+static bool is_whole(const moon_side *side) {
+    switch (side->kind) {
+    case MOON_SIDE_CREATE:
+    case MOON_SIDE_UPDATE: return side->info != NULL;
+    case MOON_SIDE_BLOB: return side->hash && (side->bytes || !side->length);
+    case MOON_SIDE_TIMER: return side->key != NULL;
+    case MOON_SIDE_TAKE: return true;
+    }
+    return false;
+}
+
+/* Nothing was written yet: misuse is refused here, and not halfway. */
 static moon_status check_form(const moon_append *a, moon_error *error) {
-    bool large = false;
+    bool large = false, formless = false;
     for (size_t i = 0; i < a->n_records; i++) {
         large |= a->records[i].body_length > MOON__SQLITE_BODY_MAX;
         if (a->records[i].seq != a->expected + i + 1)
             return moon_error_set(error, MOON_EINVAL, "records of run %.40s are not the next ones", a->run);
     }
-    for (size_t i = 0; i < a->n_sides; i++)
+    for (size_t i = 0; i < a->n_sides; i++) {
         large |= a->sides[i].kind == MOON_SIDE_BLOB && a->sides[i].length > MOON__SQLITE_BODY_MAX;
+        formless |= !is_whole(&a->sides[i]);
+    }
+    if (formless) return moon_error_set(error, MOON_EINVAL, "a side operation of run %.40s is not whole", a->run);
     return large ? moon_error_set(error, MOON_ELIMIT, "a record of run %.40s is too large", a->run) : MOON_OK;
 }
 
-static moon__known *known_of(moon_store *store, const char *run) {
-    size_t n = strlen(run);
-    return store->known && n < sizeof store->known->run ? &store->known[moon_hash(run, n) % MOON__SQLITE_KNOWN] : NULL;
-}
-
 static moon_status find(moon_store *store, const char *run, int64_t *id, moon_error *error) {
-    moon__known *known = known_of(store, run);
     moon__row row = {0};
-    if (known && !strcmp(known->run, run)) {
-        *id = known->id;
-        return MOON_OK;
-    }
+    if ((*id = moon__sqlite_known(store, run))) return MOON_OK;
     moon_status status = moon__sqlite_run(store, run, &row, error);
-    if (!status && known) {
-        snprintf(known->run, sizeof known->run, "%s", run);
-        known->id = row.id;
-    }
-    *id = row.id;
-    return status;
+    if (status) return status;
+    moon__sqlite_know(store, run, *id = row.id);
+    return MOON_OK;
 }
 
 /* The run must stand where the writer believes it to. */
@@ -173,7 +202,7 @@ static moon_status write_one(moon_store *store, const moon_append *a, moon_error
     const moon_side *made = creation(a);
     int64_t id = 0;
     moon_status status = made ? create(store, a, made->info, &id, error) : find(store, a->run, &id, error);
-    if (!status) status = move_head(store, id, a, error);
+    if (!status && !made) status = move_head(store, id, a, error);
     if (status) return status;
     for (size_t i = 0; !status && i < a->n_records; i++) status = add_record(store, id, &a->records[i], error);
     if (status == MOON_ECONFLICT)
@@ -183,10 +212,10 @@ static moon_status write_one(moon_store *store, const moon_append *a, moon_error
     return status;
 }
 
-/* Can it be refused when something of it was written already? Else its first write is the one that may be refused. */
+/* Can it be refused when something of it was written already? Only for want of an item that it takes. */
 static bool needs_undo(const moon_append *a) {
     for (size_t i = 0; i < a->n_sides; i++)
-        if (a->sides[i].kind == MOON_SIDE_CREATE || a->sides[i].kind == MOON_SIDE_TAKE) return true;
+        if (a->sides[i].kind == MOON_SIDE_TAKE) return true;
     return false;
 }
 
@@ -204,8 +233,9 @@ static moon_status append_one(moon_store *store, moon_append *a, moon_error *err
     if (status) return status;
     a->status = write_one(store, a, error);
     if (concerns_all(a->status)) return a->status;
-    if (a->status && undo) {
-        status = moon__sql_do(store, MOON__SQL_UNSAVE, "cannot be written", error);
+    if (a->status && undo) status = moon__sql_do(store, MOON__SQL_UNSAVE, "cannot be written", error);
+    if (a->status && creation(a)) { /* of a row that is no longer there */
+        moon__sqlite_know(store, a->run, 0);
         moon__sqlite_unclaim(store);
     }
     return status || !undo ? status : moon__sql_do(store, MOON__SQL_RELEASE, "cannot be written", error);

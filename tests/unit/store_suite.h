@@ -601,6 +601,37 @@ static void test_journal_store__a_purged_run_is_gone(void **state) {
     kit_expect_sound(k->a);
 }
 
+/* Its name may have been given again by others, since this handle saw it last. */
+static void test_journal_store__a_claim_is_one_on_the_run_that_is_there_now(void **state) {
+    store_kit *k = *state;
+    moon_store *a = k->a, *b = kit_b(k);
+    kit_create(a, "r1");
+    k->ops->release(a, "r1");
+    assert_int_equal(k->ops->purge(b, "r1", NULL), MOON_OK);
+    kit_create(b, "r1");
+    k->ops->release(b, "r1");
+    assert_int_equal(k->ops->claim(a, "r1", NULL), MOON_OK);
+    assert_int_equal(k->ops->claim(b, "r1", NULL), MOON_EBUSY);
+    k->ops->release(a, "r1");
+    assert_int_equal(k->ops->claim(b, "r1", NULL), MOON_OK);
+}
+
+static void test_journal_store__a_side_operation_that_is_not_whole_is_misuse(void **state) {
+    store_kit *k = *state;
+    writer w = kit_create(k->a, "r1"), made = {.run = "r2"};
+    for (int i = 0; i < 2; i++) {
+        draft d = draft_of(i ? &made : &w);
+        if (i)
+            draft_create(&d);
+        else
+            draft_add(&d, "k", "{}");
+        draft_timer(&d, NULL, 5);
+        assert_int_equal(kit_send_one(k->a, &d), MOON_EINVAL);
+    }
+    kit_expect(k->a, "r1", 1, 0, "1::{} ");
+    kit_expect_list(k->a, (moon_query){.state = -1}, "r1 ");
+}
+
 static void test_journal_store__what_a_fork_needs_is_not_purged(void **state) {
     store_kit *k = *state;
     writer base = kit_create(k->a, "base"), fork = base;
@@ -649,5 +680,7 @@ static void test_journal_store__what_a_fork_needs_is_not_purged(void **state) {
         cmocka_unit_test_setup_teardown(test_journal_store__the_version_is_another_one_when_others_have_written, up,   \
                                         down),                                                                         \
         cmocka_unit_test_setup_teardown(test_journal_store__a_purged_run_is_gone, up, down),                           \
+        cmocka_unit_test_setup_teardown(test_journal_store__a_claim_is_one_on_the_run_that_is_there_now, up, down),    \
+        cmocka_unit_test_setup_teardown(test_journal_store__a_side_operation_that_is_not_whole_is_misuse, up, down),   \
         cmocka_unit_test_setup_teardown(test_journal_store__what_a_fork_needs_is_not_purged, up, down)
 #endif
