@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 
 #define APPLICATION "0x4d4f4f4e" /* "MOON" */
-enum { FORMAT = 1, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024, LOG_LEFT_PAGES = 64 };
+enum { FORMAT = 2, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024, LOG_LEFT_PAGES = 64 };
 enum { WRITE_BYTE = 0, TURN_BYTE = 1, CLAIM_FIRST = 1024 };
 
 int64_t moon__sqlite_claim_byte(int64_t run_id) {
@@ -226,7 +226,8 @@ static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages) {
 
 /* ---- opening ---- */
 
-/* Version 1. A later one adds the statements that lead from the one before it. */
+/* A row of records holds those of one append, or some of them (pack.h): what a row costs is paid once for all that came
+ * together. A later format adds the statements that lead from the one before it; 1 was in no release. */
 static const char schema[] =
     "CREATE TABLE runs(id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL UNIQUE, name TEXT NOT NULL, script TEXT "
     "NOT NULL, "
@@ -236,9 +237,9 @@ static const char schema[] =
     "CREATE TABLE heads(run INTEGER PRIMARY KEY, seq INTEGER NOT NULL);"
     "CREATE INDEX runs_updated ON runs(updated_us);"
     "CREATE INDEX runs_base ON runs(base) WHERE base IS NOT NULL;"
-    "CREATE TABLE records(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, seq INTEGER NOT NULL, type INTEGER NOT NULL, "
-    "time_us INTEGER NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL, hash BLOB NOT NULL, body TEXT, blob BLOB);"
-    "CREATE UNIQUE INDEX records_seq ON records(run, seq);"
+    "CREATE TABLE records(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, "
+    "data BLOB NOT NULL);"
+    "CREATE UNIQUE INDEX records_first ON records(run, first);"
     "CREATE TABLE blobs(id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL);"
     "CREATE TABLE uses(run INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(run, hash)) WITHOUT ROWID;"
     "CREATE TABLE inbox(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, once TEXT NOT NULL, body TEXT NOT NULL, "
@@ -286,6 +287,11 @@ static moon_status judge(moon_store *store, bool *fresh, moon_error *error) {
     if (format > FORMAT)
         return moon_error_set(error, MOON_EUNSUPPORTED,
                               "journal %.200s has format %lld, and this moonlet knows up to %d: use a newer one",
+                              store->place, (long long)format, FORMAT);
+    if (!*fresh && format < FORMAT)
+        return moon_error_set(error, MOON_EUNSUPPORTED,
+                              "journal %.200s has format %lld, from before the first release; this moonlet reads %d: "
+                              "move the file away",
                               store->place, (long long)format, FORMAT);
     return MOON_OK;
 }
@@ -342,6 +348,7 @@ static void close_store(moon_store *store) {
     sqlite3_close_v2(store->db);
     if (locked) unlock(store);
     moon__lockfile_close(&store->locks);
+    moon__buf_fini(&store->packed);
     free(store->known);
     free(store->place);
     free(store);
@@ -367,6 +374,7 @@ static moon_status open_store(moon_store **out, const char *place, moon_error *e
     store->locks = (moon__lockfile){.fd = -1, .probe = -1};
     store->lock_wait_ms = LOCK_WAIT_MS;
     store->checkpoint_pages = CHECKPOINT_PAGES;
+    moon__buf_init(&store->packed, MOON__SQLITE_BODY_MAX);
     store->known = calloc(MOON__SQLITE_KNOWN, sizeof *store->known);
     moon_status status = open_files(store, place, error);
     if (status)

@@ -2,6 +2,7 @@
 #ifndef MOON_JOURNAL_SQLITE_H
 #define MOON_JOURNAL_SQLITE_H
 /* What the files of the SQLite store share: one connection, its statements, the lock file beside it. */
+#include "buf.h"
 #include "lockfile.h"
 #include <moonlet/extend.h>
 #include <sqlite3.h>
@@ -30,8 +31,8 @@
     X(HEAD_ADD, "INSERT INTO heads(run, seq) VALUES(?1, ?2)")                                                          \
     X(HEAD_MOVE, "UPDATE heads SET seq = ?3 WHERE run = ?1 AND seq = ?2")                                              \
     X(HEAD_DROP, "DELETE FROM heads WHERE run = ?1")                                                                   \
-    X(RECORD_ADD, "INSERT INTO records(run, seq, type, time_us, path, key, hash, body, blob) "                         \
-                  "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                                        \
+    X(RECORD_ADD, "INSERT INTO records(run, first, last, data) VALUES(?1, ?2, ?3, ?4)")                                \
+    X(RECORD_LAST, "SELECT last FROM records WHERE run = ?1 ORDER BY first DESC LIMIT 1")                              \
     X(RECORD_DROP, "DELETE FROM records WHERE run = ?1")                                                               \
     X(BLOB_ADD, "INSERT INTO blobs(hash, bytes) VALUES(?1, ?2) ON CONFLICT DO NOTHING")                                \
     X(BLOB_USE, "INSERT INTO uses(run, hash) VALUES(?1, ?2) ON CONFLICT DO NOTHING")                                   \
@@ -80,6 +81,7 @@ struct moon_store {
     int wal_pages;      /* at the last commit */
     bool torn;          /* the last commit failed, and may yet be found in the log */
     moon__known *known; /* MOON__SQLITE_KNOWN places, by hash; NULL: no memory for it */
+    moon__buf packed;   /* a row of records; kept for its memory */
 
     int lock_wait_ms, checkpoint_pages; /* set on opening; tests set others */
 };

@@ -8,8 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "record.h"
+#include "pack.h"
 #include "sqlite.h"
+
+enum { ROW_BYTES = 64 << 10 }; /* when a row holds as much, another one is begun: one that is read is read whole */
 
 static void bind_info(sqlite3_stmt *s, const char *run, const moon_run_info *info) {
     const char *const texts[] = {run, info->name, info->script, info->workspace, info->input, info->stop};
@@ -85,23 +87,40 @@ static moon_status add_blob(moon_store *store, int64_t id, const unsigned char *
     return moon__sql_run(store, s, "cannot be written", error);
 }
 
-static moon_status add_record(moon_store *store, int64_t id, const moon_record *record, moon_error *error) {
-    bool large = record->body_length > MOON__RECORD_INLINE;
+/* Packs records into one row, as many as it is to hold; returns how many. */
+static size_t pack(moon_store *store, const moon_record *records, size_t n) {
+    moon__buf *row = &store->packed;
+    size_t i = 0;
+    for (moon__buf_reset(row); i < n && row->len < ROW_BYTES; i++) {
+        if (moon__buf_reserve(row, moon__pack_room(&records[i]))) break;
+        unsigned char *at = (unsigned char *)row->p + row->len;
+        row->len += (size_t)(moon__pack(at, &records[i]) - at);
+    }
+    return i;
+}
+
+static moon_status add_row(moon_store *store, int64_t id, uint64_t first, size_t n, moon_error *error) {
     sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RECORD_ADD);
     if (!s) return moon__sql_fail(store, "cannot be used", error);
     sqlite3_bind_int64(s, 1, id);
-    sqlite3_bind_int64(s, 2, (int64_t)record->seq);
-    sqlite3_bind_int(s, 3, (int)record->type);
-    sqlite3_bind_int64(s, 4, record->time_us);
-    moon__sql_text(s, 5, record->path);
-    moon__sql_text(s, 6, record->key);
-    sqlite3_bind_blob(s, 7, record->hash, MOON_HASH_SIZE, SQLITE_STATIC);
-    if (large)
-        sqlite3_bind_blob(s, 9, record->body_hash, MOON_HASH_SIZE, SQLITE_STATIC);
-    else
-        sqlite3_bind_text(s, 8, record->body, (int)record->body_length, SQLITE_STATIC);
-    moon_status status = moon__sql_run(store, s, "cannot be written", error);
-    if (!status && large) status = add_blob(store, id, record->body_hash, record->body, record->body_length, error);
+    sqlite3_bind_int64(s, 2, (int64_t)first);
+    sqlite3_bind_int64(s, 3, (int64_t)(first + n - 1));
+    sqlite3_bind_blob64(s, 4, store->packed.p, store->packed.len, SQLITE_STATIC);
+    return moon__sql_run(store, s, "cannot be written", error);
+}
+
+static moon_status add_records(moon_store *store, int64_t id, const moon_append *a, moon_error *error) {
+    moon_status status = MOON_OK;
+    for (size_t done = 0, n; !status && done < a->n_records; done += n) {
+        n = pack(store, &a->records[done], a->n_records - done);
+        status = store->packed.status ? moon_error_set(error, store->packed.status, "no memory for the journal")
+                                      : add_row(store, id, a->records[done].seq, n, error);
+    }
+    for (size_t i = 0; !status && i < a->n_records; i++) {
+        const moon_record *r = &a->records[i];
+        if (r->body_length > MOON__RECORD_INLINE)
+            status = add_blob(store, id, r->body_hash, r->body, r->body_length, error);
+    }
     return status;
 }
 
@@ -175,10 +194,29 @@ static moon_status check_form(const moon_append *a, moon_error *error) {
     return large ? moon_error_set(error, MOON_ELIMIT, "a record of run %.40s is too large", a->run) : MOON_OK;
 }
 
+static moon_status past_last(moon_store *store, const char *run, moon_error *error) {
+    return moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged: run %.40s has records past its last",
+                          store->place, run);
+}
+
+/* Is the run's last record where its head says? */
+static moon_status check_end(moon_store *store, const char *run, const moon__row *row, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RECORD_LAST);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
+    sqlite3_bind_int64(s, 1, row->id);
+    int code = sqlite3_step(s);
+    moon_status status = MOON_OK;
+    if (code == SQLITE_ROW && (uint64_t)sqlite3_column_int64(s, 0) > row->head) status = past_last(store, run, error);
+    if (code != SQLITE_ROW && code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be read", error);
+    sqlite3_reset(s);
+    return status;
+}
+
 static moon_status find(moon_store *store, const char *run, int64_t *id, moon_error *error) {
     moon__row row = {0};
     if ((*id = moon__sqlite_known(store, run))) return MOON_OK;
     moon_status status = moon__sqlite_run(store, run, &row, error);
+    if (!status) status = check_end(store, run, &row, error);
     if (status) return status;
     moon__sqlite_know(store, run, *id = row.id);
     return MOON_OK;
@@ -204,10 +242,8 @@ static moon_status write_one(moon_store *store, const moon_append *a, moon_error
     moon_status status = made ? create(store, a, made->info, &id, error) : find(store, a->run, &id, error);
     if (!status && !made) status = move_head(store, id, a, error);
     if (status) return status;
-    for (size_t i = 0; !status && i < a->n_records; i++) status = add_record(store, id, &a->records[i], error);
-    if (status == MOON_ECONFLICT)
-        return moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged: run %.40s has records past its last",
-                              store->place, a->run);
+    status = add_records(store, id, a, error);
+    if (status == MOON_ECONFLICT) return past_last(store, a->run, error);
     for (size_t i = 0; !status && i < a->n_sides; i++) status = do_side(store, a, id, &a->sides[i], error);
     return status;
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "record.h"
+#include "pack.h"
 #include "sqlite.h"
 
 static const char *text_at(sqlite3_stmt *s, int column) {
@@ -32,45 +32,69 @@ static moon_status damaged(moon_store *store, const char *run, uint64_t seq, con
 typedef struct walk {
     moon_store *store;
     const char *run;
-    uint64_t next; /* the seq that has to come */
-    bool chained;  /* before is known */
+    sqlite3_stmt *blob; /* looks bytes up: its own, because the reader may read too */
+    uint64_t next;      /* the seq that has to come */
+    bool chained;       /* before is known */
     unsigned char before[MOON_HASH_SIZE];
     bool (*row)(void *ctx, const moon_record *record);
     void *ctx;
     bool ended; /* the reader has enough */
 } walk;
 
-static moon_status one_row(walk *w, sqlite3_stmt *s, moon_error *error) {
-    moon_record record = {.seq = (uint64_t)sqlite3_column_int64(s, 0),
-                          .type = (moon_event_type)sqlite3_column_int(s, 1),
-                          .time_us = sqlite3_column_int64(s, 2),
-                          .path = text_at(s, 3),
-                          .key = text_at(s, 4)};
-    unsigned char body_hash[MOON_HASH_SIZE];
-    if (record.seq != w->next) return damaged(w->store, w->run, w->next, "is missing", error);
-    record.body = sqlite3_column_bytes(s, 6) ? sqlite3_column_blob(s, 6) : "";
-    record.body_length = (size_t)sqlite3_column_bytes(s, 6);
-    if (sqlite3_column_type(s, 6) == SQLITE_NULL)
-        return damaged(w->store, w->run, record.seq, "has lost its body", error);
-    bool large = hash_at(s, 7, body_hash);
-    if (large) moon__sha256(record.body_hash, &(moon__bytes){record.body, record.body_length}, 1);
-    if (!hash_at(s, 5, record.hash) || (large && memcmp(body_hash, record.body_hash, MOON_HASH_SIZE) != 0) ||
-        (w->chained && !moon__record_sound(&record, w->before)))
-        return damaged(w->store, w->run, record.seq, "does not fit its hash", error);
-    memcpy(w->before, record.hash, MOON_HASH_SIZE);
+/* Sets the body of a record that is kept apart. */
+static moon_status fetch(walk *w, moon_record *record, moon_error *error) {
+    static const char sql[] = "SELECT bytes FROM blobs WHERE hash = ?1";
+    if (!w->blob && sqlite3_prepare_v2(w->store->db, sql, -1, &w->blob, NULL) != SQLITE_OK)
+        return moon__sql_fail(w->store, "cannot be read", error);
+    sqlite3_reset(w->blob);
+    sqlite3_bind_blob(w->blob, 1, record->body_hash, MOON_HASH_SIZE, SQLITE_TRANSIENT);
+    int code = sqlite3_step(w->blob);
+    if (code == SQLITE_DONE) return damaged(w->store, w->run, record->seq, "has lost its body", error);
+    if (code != SQLITE_ROW) return moon__sql_fail(w->store, "cannot be read", error);
+    record->body = sqlite3_column_blob(w->blob, 0);
+    if (!record->body || (size_t)sqlite3_column_bytes(w->blob, 0) != record->body_length)
+        return damaged(w->store, w->run, record->seq, "does not fit its hash", error);
+    return MOON_OK;
+}
+
+static moon_status one_record(walk *w, moon_record *record, moon_error *error) {
+    moon_status status = record->body ? MOON_OK : fetch(w, record, error);
+    if (status) return status;
+    if (w->chained && !moon__record_sound(record, w->before))
+        return damaged(w->store, w->run, record->seq, "does not fit its hash", error);
+    memcpy(w->before, record->hash, MOON_HASH_SIZE);
     w->next++;
-    w->ended = w->chained && w->row && !w->row(w->ctx, &record);
+    w->ended = w->chained && w->row && !w->row(w->ctx, record);
     w->chained = true;
     return MOON_OK;
+}
+
+/* The records of a row, up to `to`. The first row that is read may begin before what is asked for. */
+static moon_status one_row(walk *w, sqlite3_stmt *s, bool first, uint64_t to, moon_error *error) {
+    uint64_t seq = (uint64_t)sqlite3_column_int64(s, 0), last = (uint64_t)sqlite3_column_int64(s, 1);
+    const unsigned char *bytes = sqlite3_column_blob(s, 2);
+    moon__packed data = {bytes, bytes ? bytes + sqlite3_column_bytes(s, 2) : bytes};
+    moon_status status = MOON_OK;
+    moon_record record;
+    if (seq > w->next) return damaged(w->store, w->run, w->next, "is missing", error);
+    if (seq < w->next && !first) return damaged(w->store, w->run, seq, "is there twice", error);
+    for (; !status && !w->ended && seq <= last && seq <= to; seq++) {
+        if (!moon__unpack(&data, &record)) return damaged(w->store, w->run, seq, "cannot be made out", error);
+        record.seq = seq;
+        if (seq == w->next) status = one_record(w, &record, error);
+    }
+    if (!status && seq > last && data.p != data.end)
+        status = damaged(w->store, w->run, last, "is followed by what is no record", error);
+    return status;
 }
 
 /* Records from..to that stand under this row of runs, not under the one it was forked from. */
 static moon_status own_rows(walk *w, int64_t id, uint64_t to, moon_error *error) {
     sqlite3_stmt *s = NULL;
     /* A statement of its own: the callback may read too. */
-    static const char sql[] =
-        "SELECT r.seq, r.type, r.time_us, r.path, r.key, r.hash, coalesce(r.body, b.bytes), r.blob FROM records r LEFT "
-        "JOIN blobs b ON b.hash = r.blob WHERE r.run = ?1 AND r.seq BETWEEN ?2 AND ?3 ORDER BY r.seq";
+    static const char sql[] = "SELECT first, last, data FROM records WHERE run = ?1 AND first >= coalesce((SELECT "
+                              "max(first) FROM records WHERE run = ?1 AND first <= ?2), 0) AND first <= ?3 "
+                              "ORDER BY first";
     if (sqlite3_prepare_v2(w->store->db, sql, -1, &s, NULL) != SQLITE_OK)
         return moon__sql_fail(w->store, "cannot be read", error);
     sqlite3_bind_int64(s, 1, id);
@@ -78,7 +102,8 @@ static moon_status own_rows(walk *w, int64_t id, uint64_t to, moon_error *error)
     sqlite3_bind_int64(s, 3, (int64_t)to);
     moon_status status = MOON_OK;
     int code = SQLITE_DONE;
-    while (!status && !w->ended && (code = sqlite3_step(s)) == SQLITE_ROW) status = one_row(w, s, error);
+    for (bool first = true; !status && !w->ended && (code = sqlite3_step(s)) == SQLITE_ROW; first = false)
+        status = one_row(w, s, first, to, error);
     if (!status && !w->ended && code != SQLITE_DONE) status = moon__sql_fail(w->store, "cannot be read", error);
     sqlite3_finalize(s);
     return status;
@@ -139,6 +164,7 @@ moon_status moon__sqlite_read(moon_store *store, const char *run, uint64_t from,
     moon_status status = code == SQLITE_ROW || code == SQLITE_DONE ? moon__sqlite_run(store, run, &found, error)
                                                                    : moon__sql_fail(store, "cannot be read", error);
     if (!status) status = walk_to(&w, &found, to, error);
+    sqlite3_finalize(w.blob);
     sqlite3_finalize(moment);
     return status;
 }
@@ -258,7 +284,7 @@ static const struct {
     {"SELECT DISTINCT '' FROM uses WHERE run NOT IN (SELECT id FROM runs)", "bytes are kept for no run"},
     {"SELECT DISTINCT '' FROM inbox WHERE run NOT IN (SELECT id FROM runs)", "something was posted to no run"},
     {"SELECT DISTINCT '' FROM timers WHERE run NOT IN (SELECT id FROM runs)", "there is a timer of no run"},
-    {"SELECT r.run FROM runs r JOIN records c ON c.run = r.id WHERE c.seq <= r.base_at GROUP BY r.id",
+    {"SELECT r.run FROM runs r JOIN records c ON c.run = r.id WHERE c.first <= r.base_at GROUP BY r.id",
      "there are records where the run has none"},
     {"SELECT DISTINCT r.run FROM uses u JOIN runs r ON r.id = u.run WHERE u.hash NOT IN (SELECT hash FROM blobs)",
      "bytes that it needs are missing"},

@@ -30,6 +30,7 @@
 
 #include "disk.h"
 #include "record.h"
+#include "rows.h"
 #include "sqlite.h"
 
 enum { WORKERS = 4, THREADS = 2, OWN = 4, BATCH = 3, RECORDS = 3 };
@@ -499,16 +500,16 @@ static int64_t look(const char *folder, int64_t *faults) {
     if (sqlite3_open(":memory:", &notes_db) != SQLITE_OK) die("no memory");
     snprintf(sql, sizeof sql, "ATTACH '%s' AS j; CREATE TABLE notes(kind, run, seq INTEGER, what); BEGIN", place);
     run_sql(notes_db, sql);
+    rows_open(notes_db, "j", "events");
     nftw(folder, read_notes, 16, FTW_PHYS);
     run_sql(notes_db, "COMMIT; CREATE INDEX of ON notes(kind, run);"
                       "CREATE TEMP VIEW kept AS SELECT n.* FROM notes n WHERE NOT EXISTS (SELECT 1 FROM notes p WHERE "
                       "p.kind = 'p' AND p.run = n.run)");
     wrong += count(notes_db, "integrity_check finds",
                    "SELECT count(*) FROM pragma_integrity_check WHERE integrity_check <> 'ok'");
-    wrong +=
-        count(notes_db, "events lost",
-              "SELECT count(*) FROM kept n WHERE kind = 'A' AND NOT EXISTS (SELECT 1 FROM j.runs r JOIN j.records c "
-              "ON c.run = r.id WHERE r.run = n.run AND c.seq = n.seq AND lower(hex(c.hash)) = n.what)");
+    wrong += count(notes_db, "events lost",
+                   "SELECT count(*) FROM kept n WHERE kind = 'A' AND NOT EXISTS (SELECT 1 FROM j.runs r JOIN events c "
+                   "ON c.run = r.id WHERE r.run = n.run AND c.seq = n.seq AND lower(hex(c.hash)) = n.what)");
     wrong += count(notes_db, "events acknowledged twice",
                    "SELECT count(*) FROM (SELECT 1 FROM kept WHERE kind = 'A' GROUP BY run, seq HAVING count(*) > 1)");
     wrong +=
@@ -517,10 +518,9 @@ static int64_t look(const char *folder, int64_t *faults) {
               "ON r.id = i.run WHERE r.run = n.run AND i.once = n.what)");
     wrong += count(notes_db, "items taken twice",
                    "SELECT count(*) FROM (SELECT 1 FROM kept WHERE kind = 'T' GROUP BY run, what HAVING count(*) > 1)");
-    wrong +=
-        count(notes_db, "items taken without a record, or the other way round",
-              "SELECT count(*) FROM j.inbox i WHERE taken <> (SELECT count(*) FROM j.records c WHERE c.run = i.run "
-              "AND c.key = 'take ' || i.id)");
+    wrong += count(notes_db, "items taken without a record, or the other way round",
+                   "SELECT count(*) FROM j.inbox i WHERE taken <> (SELECT count(*) FROM events c WHERE c.run = i.run "
+                   "AND c.key = 'take ' || i.id)");
     wrong += count(notes_db, "timers that are not of their run's last append",
                    "SELECT count(*) FROM j.heads h LEFT JOIN j.timers t ON t.run = h.run WHERE t.due_us IS NOT h.seq");
     wrong += count(notes_db, "runs that were purged and are there",

@@ -22,6 +22,9 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "scenario"))
+import journal_rows  # noqa: E402
+
 EFFECTS = [f"e{n}" for n in range(1, 13)]
 TEXTS = {
     "sweep.lua": "first ended; left ended, right ended, nested: deep ended; last ended\n",
@@ -61,8 +64,7 @@ class World:
         """Effects whose outcome the journal gives as unknown."""
         found = set()
         with sqlite3.connect(f"file:{self.dir}/journal.db?mode=ro", uri=True) as db:
-            rows = db.execute("SELECT r.type, r.path, r.key, coalesce(r.body, b.bytes) FROM records r LEFT JOIN blobs b ON b.hash = r.blob")
-            bodies = [(path, key, json.loads(body)) for _, path, key, body in rows]
+            bodies = [(r["path"], r["key"], json.loads(r["body"])) for r in journal_rows.records(db)]
         names = {(path, key): body["arguments"]["name"] for path, key, body in bodies
                  if body.get("tool") == "effect" and "name" in body.get("arguments", {})}
         for path, key, body in bodies:

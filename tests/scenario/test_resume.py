@@ -9,6 +9,7 @@ import time
 import unittest
 
 import harness
+import journal_rows
 
 # A model that makes the calls of a list, one message each, and ends with all results in one line.
 COUNTING = """
@@ -137,7 +138,8 @@ class Resume(Kept):
         script = self.shell_agent("echo 1 >> log", "echo 2 >> log")
         self.moonlet("run", script, "go", "--yes", "--limit", "steps=2")
         with sqlite3.connect(self.journal) as db:
-            db.execute("UPDATE records SET body = replace(body, 'exit 0', 'exit 1')")
+            db.create_function("bytes_replaced", 3, lambda data, old, new: data.replace(old.encode(), new.encode()))
+            db.execute("UPDATE records SET data = bytes_replaced(data, 'exit 0', 'exit 1')")
         before = self.read("log")
         done = self.moonlet("resume", "--yes", "--limit", "steps=9")
         self.assertEqual(done.code, 1, done)
@@ -150,7 +152,7 @@ class Resume(Kept):
     def test_a_record_that_is_gone_is_found(self):
         self.moonlet("run", self.shell_agent("echo 1"), "go", "--yes", "--limit", "steps=1")
         with sqlite3.connect(self.journal) as db:
-            db.execute("DELETE FROM records WHERE seq = 3")
+            journal_rows.remove(db, 3)
         done = self.moonlet("resume", "--yes", "--limit", "steps=9")
         self.assertEqual(done.code, 1, done)
         self.assertIn("record 3 is missing", done.err)
@@ -357,8 +359,8 @@ class Signals(Kept):
         process = self.start("run", script, "go", "--yes")
         self.wait_for("here")
         with sqlite3.connect(self.journal) as db:  # as somebody on another machine would
-            db.execute("INSERT INTO records(run, seq, type, time_us, path, key, hash, body) "
-                       "SELECT run, max(seq) + 1, 14, 0, '', '', zeroblob(32), '{}' FROM records")
+            run, seq = db.execute("SELECT run, seq FROM heads").fetchone()
+            journal_rows.add(db, run, seq + 1, [{"type": 14, "time_us": 0, "length": 2, "hash": bytes(32), "path": "", "key": "", "body": b"{}"}])
             db.execute("UPDATE heads SET seq = seq + 1")
         pathlib.Path(self.work, "go").touch()
         done = self.finish(process)

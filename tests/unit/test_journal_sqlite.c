@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 #include <sys/wait.h>
 
+#include "../crash/rows.h"
 #include "../crash/shim.h"
 #include "lockfile.h"
 #include "sqlite.h"
@@ -22,13 +23,10 @@ static int tear_down(void **state) {
 
 /* ---- another program, which uses the file with SQLite alone ---- */
 
-static int64_t raw(const char *path, const char *sql) {
-    sqlite3 *db;
+static int64_t ask(sqlite3 *db, const char *sql) {
     sqlite3_stmt *s = NULL;
     int64_t number = -1;
     const char *rest = sql;
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    sqlite3_busy_timeout(db, 5000);
     while (*rest) {
         if (sqlite3_prepare_v2(db, rest, -1, &s, &rest) != SQLITE_OK) fail_msg("%s: %s", sql, sqlite3_errmsg(db));
         int code = sqlite3_step(s);
@@ -36,6 +34,29 @@ static int64_t raw(const char *path, const char *sql) {
         if (code != SQLITE_ROW && code != SQLITE_DONE && s) fail_msg("%s: %s", sql, sqlite3_errmsg(db));
         sqlite3_finalize(s);
     }
+    return number;
+}
+
+static sqlite3 *open_raw(const char *path) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    return db;
+}
+
+static int64_t raw(const char *path, const char *sql) {
+    sqlite3 *db = open_raw(path);
+    int64_t number = ask(db, sql);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return number;
+}
+
+/* The same, where the table `records` has a row for each record (rows.h). */
+static int64_t raw_records(const char *path, const char *sql, bool save) {
+    sqlite3 *db = open_raw(path);
+    rows_open(db, "main", "records");
+    int64_t number = ask(db, sql);
+    if (save) rows_save(db, "main", "records");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     return number;
 }
@@ -133,7 +154,8 @@ static void test_journal_sqlite__equal_large_bodies_are_stored_once(void **state
     }
     assert_int_equal(kit_send(k->a, d, 2), MOON_OK);
     assert_int_equal(raw(k->place, "SELECT count(*) FROM blobs"), 2);
-    assert_int_equal(raw(k->place, "SELECT count(*) FROM records WHERE body IS NULL"), 6);
+    assert_int_equal(raw_records(k->place, "SELECT count(*) FROM records WHERE body IS NULL", false), 6);
+    assert_int_equal(raw(k->place, "SELECT count(*) FROM records"), 4); /* a row for each append */
     kit_expect(k->a, "r2", 2, 0, "2:large:5000 3:again:5000 4:small:4096 5:other:4097 ");
     k->ops->release(k->a, "r1");
     k->ops->release(k->a, "r2");
@@ -231,13 +253,15 @@ static void fill(store_kit *k) {
     kit_expect_sound(k->a);
 }
 
-static const struct {
+typedef struct damage {
     const char *label, *run, *sql, *text; /* run: the one whose reading has to fail, with this text */
-} damages[] = {
+} damage;
+
+/* To single records (raw_records), or to other tables. */
+static const damage damages[] = {
     {"body", "r1", "UPDATE records SET body = replace(body, 'second', 'secont') WHERE run = 1",
      "record 2 does not fit"},
     {"body of the first", "r1", "UPDATE records SET body = '{ }' WHERE run = 1 AND seq = 1", "record 1 does not fit"},
-    {"no body", "r1", "UPDATE records SET body = NULL WHERE run = 1 AND seq = 2", "record 2 has lost its body"},
     {"empty body", "r1", "UPDATE records SET body = '' WHERE run = 1 AND seq = 2", "record 2 does not fit"},
     {"large body", "r1", "UPDATE blobs SET bytes = zeroblob(6000) WHERE length(bytes) = 6000", "record 4 does not fit"},
     {"large body gone", "r1", "DELETE FROM blobs", "record 4 has lost its body"},
@@ -249,7 +273,8 @@ static const struct {
     {"time", "r1", "UPDATE records SET time_us = time_us + 1 WHERE run = 1 AND seq = 3", "record 3 does not fit"},
     {"type", "r1", "UPDATE records SET type = 2 WHERE run = 1 AND seq = 3", "record 3 does not fit"},
     {"hash", "r1", "UPDATE records SET hash = zeroblob(32) WHERE run = 1 AND seq = 5", "record 5 does not fit"},
-    {"short hash", "r1", "UPDATE records SET hash = x'00' WHERE run = 1 AND seq = 3", "record 3 does not fit"},
+    {"short large body", "r1", "UPDATE blobs SET bytes = substr(bytes, 2) WHERE length(bytes) = 6000",
+     "record 4 does not fit"},
     {"first gone", "r1", "DELETE FROM records WHERE run = 1 AND seq = 1", "record 1 is missing"},
     {"one gone", "r1", "DELETE FROM records WHERE run = 1 AND seq = 4", "record 4 is missing"},
     {"last gone", "r1", "DELETE FROM records WHERE run = 1 AND seq = 5", "record 5 is missing"},
@@ -288,6 +313,39 @@ static const struct {
      "INSERT INTO records(run, seq, type, time_us, path, key, hash, body) SELECT 3, 2, type, time_us, path, key, hash, "
      "body FROM records WHERE run = 1 AND seq = 2",
      "where the run has none"},
+};
+
+/* To the store's rows as they are. */
+static const damage row_damages[] = {
+    {"row gone", "r1", "DELETE FROM records WHERE run = 1 AND first = 2", "record 2 is missing"},
+    {"row cut", "r1", "UPDATE records SET data = substr(data, 1, length(data) - 1) WHERE run = 1 AND first = 2",
+     "record 5 cannot be made out"},
+    {"row cut in a hash", "r1", "UPDATE records SET data = substr(data, 1, 30) WHERE run = 1 AND first = 2",
+     "record 2 cannot be made out"},
+    {"row emptied", "r1", "UPDATE records SET data = x'' WHERE run = 1 AND first = 2", "record 2 cannot be made out"},
+    {"row of zeroes", "r1", "UPDATE records SET data = zeroblob(length(data)) WHERE run = 1 AND first = 2",
+     "record 2 does not fit"},
+    {"row of ones", "r1",
+     "UPDATE records SET data = CAST(replace(hex(zeroblob(200)), '00', x'FF') AS BLOB) WHERE run = 1 AND first = 2",
+     "record 2 cannot be made out"},
+    {"row with more", "r1", "UPDATE records SET data = CAST(data || x'00' AS BLOB) WHERE run = 1 AND first = 2",
+     "record 5 is followed by"},
+    {"row that ends later", "r1", "UPDATE records SET last = 6 WHERE run = 1 AND first = 2",
+     "record 6 cannot be made out"},
+    {"row that ends earlier", "r1", "UPDATE records SET last = 4 WHERE run = 1 AND first = 2",
+     "record 4 is followed by"},
+    {"row that ends before it begins", "r1", "UPDATE records SET last = 1 WHERE run = 1 AND first = 2",
+     "record 1 is followed by"},
+    {"row that begins later", "r1", "UPDATE records SET first = 3 WHERE run = 1 AND first = 2", "record 2 is missing"},
+    {"row that begins earlier", "r1",
+     "DELETE FROM records WHERE run = 1 AND first = 1; UPDATE records SET first = 1, last = 4 WHERE run = 1",
+     "record 1 does not fit"},
+    {"row within another", "r1",
+     "INSERT INTO records(run, first, last, data) SELECT 1, 3, last, data FROM records WHERE run = 1 AND first = 2",
+     "record 3 is there twice"},
+    {"row of another run", "r1",
+     "UPDATE records SET last = 2, data = (SELECT data FROM records WHERE run = 3) WHERE run = 1 AND first = 2",
+     "record 2 does not fit"},
     {"index", NULL,
      "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = 'CREATE INDEX runs_updated ON runs(steps)' "
      "WHERE "
@@ -295,30 +353,35 @@ static const struct {
      NULL},
 };
 
+static void expect_told(const damage *d, bool rows) {
+    store_kit *k = kit_new(&moon_store_sqlite);
+    fill(k);
+    if (rows)
+        raw(k->place, d->sql);
+    else
+        raw_records(k->place, d->sql, true);
+    kit_close(k);
+    k->a = kit_open(k);
+    if (d->run) {
+        if (kit_read(k->a, d->run) != MOON_ECORRUPT) fail_msg("%s: is read", d->label);
+        if (!strstr(k->error.text, d->text)) fail_msg("%s: \"%s\" has no \"%s\"", d->label, k->error.text, d->text);
+    }
+    kit_faults faults = kit_check(k->a);
+    if (!faults.n) fail_msg("%s: check finds nothing", d->label);
+    if (d->text && !strstr(faults.text, d->text)) fail_msg("%s: \"%s\" has no \"%s\"", d->label, faults.text, d->text);
+    kit_free(k);
+}
+
 static void test_journal_sqlite__damage_is_told(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
-        store_kit *k = kit_new(&moon_store_sqlite);
-        const char *run = damages[i].run, *text = damages[i].text, *label = damages[i].label;
-        fill(k);
-        raw(k->place, damages[i].sql);
-        kit_close(k);
-        k->a = kit_open(k);
-        if (run) {
-            if (kit_read(k->a, run) != MOON_ECORRUPT) fail_msg("%s: is read", label);
-            if (!strstr(k->error.text, text)) fail_msg("%s: \"%s\" has no \"%s\"", label, k->error.text, text);
-        }
-        kit_faults faults = kit_check(k->a);
-        if (!faults.n) fail_msg("%s: check finds nothing", label);
-        if (text && !strstr(faults.text, text)) fail_msg("%s: \"%s\" has no \"%s\"", label, faults.text, text);
-        kit_free(k);
-    }
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) expect_told(&damages[i], false);
+    for (size_t i = 0; i < sizeof row_damages / sizeof *row_damages; i++) expect_told(&row_damages[i], true);
 }
 
 static void test_journal_sqlite__damage_is_told_by_who_reads_from_it_on(void **state) {
     store_kit *k = *state;
     fill(k);
-    raw(k->place, "UPDATE records SET key = 'x' WHERE run = 1 AND seq = 3");
+    raw_records(k->place, "UPDATE records SET key = 'x' WHERE run = 1 AND seq = 3", true);
     static const struct {
         uint64_t from, to;
         moon_status want;
@@ -326,7 +389,7 @@ static void test_journal_sqlite__damage_is_told_by_who_reads_from_it_on(void **s
                 {1, 2, MOON_OK},       {5, 0, MOON_OK},       {2, 2, MOON_OK}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         assert_int_equal(k->ops->read(k->a, "r1", rows[i].from, rows[i].to, NULL, NULL, NULL), rows[i].want);
-    raw(k->place, "DELETE FROM records WHERE run = 2 AND seq = 5");
+    raw_records(k->place, "DELETE FROM records WHERE run = 2 AND seq = 5", true);
     assert_int_equal(k->ops->read(k->a, "r2", 5, 0, NULL, NULL, NULL), MOON_ECORRUPT);
     assert_int_equal(k->ops->read(k->a, "r2", 2, 4, NULL, NULL, NULL), MOON_OK);
 }
@@ -339,6 +402,46 @@ static void test_journal_sqlite__nothing_is_appended_over_records(void **state) 
     assert_int_equal(kit_write(k->a, &before, "other", "{}"), MOON_ECORRUPT);
     assert_int_equal(raw(k->place, "SELECT count(*) FROM records"), 2);
     assert_int_equal(raw(k->place, "SELECT seq FROM heads"), 1);
+}
+
+/* Nor where the row that holds them begins before them. */
+static void test_journal_sqlite__nothing_is_appended_over_a_part_of_a_row(void **state) {
+    store_kit *k = *state;
+    writer w = kit_create(k->a, "r1"), before;
+    draft d = draft_of(&w);
+    for (int i = 0; i < 4; i++) draft_add(&d, "k", "{}");
+    assert_int_equal(kit_send_one(k->a, &d), MOON_OK);
+    before = (writer){.run = "r1", .seq = 3};
+    memcpy(before.hash, d.records[1].hash, MOON_HASH_SIZE);
+    raw(k->place, "UPDATE heads SET seq = 3 WHERE run = 1");
+    assert_int_equal(kit_write(kit_b(k), &before, "other", "{}"), MOON_ECORRUPT);
+    assert_non_null(strstr(k->error.text, "past its last"));
+    assert_int_equal(raw(k->place, "SELECT seq FROM heads"), 3);
+    assert_int_equal(raw_records(k->place, "SELECT count(*) FROM records", false), 5);
+}
+
+/* Rows are cut where they are long, and read from any place. */
+static void test_journal_sqlite__a_long_append_is_read_from_any_record(void **state) {
+    store_kit *k = *state;
+    enum { N = 300 };
+    static moon_record records[N];
+    static char bodies[N][1000];
+    writer w = kit_create(k->a, "r1");
+    const unsigned char *before = w.hash;
+    for (int i = 0; i < N; i++) {
+        memset(bodies[i], 'a' + i % 26, sizeof bodies[i]);
+        records[i] = (moon_record){
+            .seq = 2 + (uint64_t)i, .path = "", .key = "", .body = bodies[i], .body_length = sizeof bodies[i]};
+        moon__record_seal(&records[i], before);
+        before = records[i].hash;
+    }
+    moon_append a = {.run = "r1", .expected = 1, .records = records, .n_records = N};
+    assert_int_equal(k->ops->append(k->a, &a, 1, NULL), MOON_OK);
+    assert_int_equal(a.status, MOON_OK);
+    assert_in_range(raw(k->place, "SELECT count(*) FROM records"), 5, 8);
+    for (uint64_t seq = 2; seq < N + 2; seq += 7)
+        assert_int_equal(k->ops->read(k->a, "r1", seq, seq, store_on_record, &records[seq - 2], NULL), MOON_OK);
+    kit_expect_sound(k->a);
 }
 
 /* All that can be read, in one text; an error ends a run's part. */
@@ -436,14 +539,20 @@ static moon_status try_open(store_kit *k, const char *path) {
     return status;
 }
 
-static void test_journal_sqlite__a_newer_format_is_refused(void **state) {
+static void test_journal_sqlite__another_format_is_refused(void **state) {
     store_kit *k = *state;
     kit_create(k->a, "r1");
     kit_close(k);
-    raw(k->place, "PRAGMA user_version = 2");
+    raw(k->place, "PRAGMA user_version = 3");
     assert_int_equal(try_open(k, k->place), MOON_EUNSUPPORTED);
-    assert_non_null(strstr(k->error.text, "format 2"));
+    assert_non_null(strstr(k->error.text, "format 3"));
+    assert_non_null(strstr(k->error.text, "newer"));
     raw(k->place, "PRAGMA user_version = 1");
+    assert_int_equal(try_open(k, k->place), MOON_EUNSUPPORTED);
+    assert_non_null(strstr(k->error.text, "format 1, from before the first release"));
+    raw(k->place, "PRAGMA user_version = 0"); /* tables, and no format */
+    assert_int_equal(try_open(k, k->place), MOON_EUNSUPPORTED);
+    raw(k->place, "PRAGMA user_version = 2");
     assert_int_equal(try_open(k, k->place), MOON_OK);
 }
 
@@ -607,9 +716,11 @@ int main(void) {
         cmocka_unit_test(test_journal_sqlite__damage_is_told),
         T(damage_is_told_by_who_reads_from_it_on),
         T(nothing_is_appended_over_records),
+        T(nothing_is_appended_over_a_part_of_a_row),
+        T(a_long_append_is_read_from_any_record),
         T(a_flipped_bit_is_never_read_as_something_else),
         T(a_cut_log_holds_what_was_before_the_cut),
-        T(a_newer_format_is_refused),
+        T(another_format_is_refused),
         T(other_files_are_refused_and_left_as_they_are),
         T(an_empty_file_becomes_a_journal),
         T(places_that_are_no_files_are_refused),
