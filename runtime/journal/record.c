@@ -1,15 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 #include "record.h"
 
-#include <stdio.h>
 #include <string.h>
+
+/* In decimal, and a line feed. */
+static char *put_line(char *at, uint64_t value) {
+    char digits[20];
+    size_t n = 0;
+    do digits[n++] = (char)('0' + value % 10);
+    while (value /= 10);
+    while (n) *at++ = digits[--n];
+    *at++ = '\n';
+    return at;
+}
+
+static char *put_signed(char *at, int64_t value) {
+    if (value < 0) *at++ = '-';
+    return put_line(at, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+}
 
 /* SHA-256 of: the hash before, then seq, type and time in decimal, path and key, each ended by a line feed (which none
  * of them holds), then the body, or the hash of a large one. */
 void moon__record_seal(moon_record *record, const unsigned char before[MOON_HASH_SIZE]) {
     char head[80];
-    int n = snprintf(head, sizeof head, "%llu\n%d\n%lld\n", (unsigned long long)record->seq, (int)record->type,
-                     (long long)record->time_us);
+    char *end = put_signed(put_signed(put_line(head, record->seq), record->type), record->time_us);
     moon__bytes body = {record->body, record->body_length};
     memset(record->body_hash, 0, MOON_HASH_SIZE);
     if (body.n > MOON__RECORD_INLINE) {
@@ -17,7 +31,7 @@ void moon__record_seal(moon_record *record, const unsigned char before[MOON_HASH
         body = (moon__bytes){record->body_hash, MOON_HASH_SIZE};
     }
     const moon__bytes parts[] = {{before, MOON_HASH_SIZE},
-                                 {head, (size_t)n},
+                                 {head, (size_t)(end - head)},
                                  {record->path, strlen(record->path)},
                                  {"\n", 1},
                                  {record->key, strlen(record->key)},
