@@ -25,6 +25,7 @@
 
 #define APPLICATION "0x4d4f4f4e" /* "MOON" */
 enum { FORMAT = 2, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024, LOG_LEFT_PAGES = 64 };
+enum { WAYS = 4 }; /* places for runs of one hash */
 enum { WRITE_BYTE = 0, TURN_BYTE = 1, CLAIM_FIRST = 1024 };
 
 int64_t moon__sqlite_claim_byte(int64_t run_id) {
@@ -101,21 +102,33 @@ moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row,
     return status;
 }
 
-static moon__known *known_of(const moon_store *store, const char *run) {
+/* The places that a run may stand in; NULL: it can stand in none. */
+static moon__known *places_of(const moon_store *store, const char *run) {
     size_t n = strlen(run);
-    return store->known && n < sizeof store->known->run ? &store->known[moon_hash(run, n) % MOON__SQLITE_KNOWN] : NULL;
+    if (!store->known || n >= sizeof store->known->run) return NULL;
+    return &store->known[moon_hash(run, n) % (MOON__SQLITE_KNOWN / WAYS) * WAYS];
+}
+
+static moon__known *place_of(const moon_store *store, const char *run) {
+    moon__known *places = places_of(store, run);
+    for (int i = 0; places && i < WAYS; i++)
+        if (!strcmp(places[i].run, run)) return &places[i];
+    return NULL;
 }
 
 int64_t moon__sqlite_known(const moon_store *store, const char *run) {
-    const moon__known *known = known_of(store, run);
-    return known && !strcmp(known->run, run) ? known->id : 0;
+    const moon__known *known = place_of(store, run);
+    return known ? known->id : 0;
 }
 
 void moon__sqlite_know(moon_store *store, const char *run, int64_t id) {
-    moon__known *known = known_of(store, run);
-    if (!known) return;
-    strcpy(known->run, run);
-    known->id = id;
+    moon__known *known = place_of(store, run), *places = places_of(store, run);
+    if (!known && places) { /* it comes first, and who was last is forgotten */
+        memmove(places + 1, places, (WAYS - 1) * sizeof *places);
+        known = places;
+        strcpy(known->run, run);
+    }
+    if (known) known->id = id;
 }
 
 /* ---- transactions ---- */
