@@ -3,7 +3,6 @@
 #include "journal.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 const char *moon_event_type_text(moon_event_type type) {
@@ -69,11 +68,11 @@ void moon__journal_init(moon__journal *journal, const moon__clock *clock, moon__
 void moon__journal_free(moon__entry *entries, moon__side *sides) {
     for (moon__entry *e = entries, *next; e; e = next) {
         next = e->next;
-        free(e);
+        moon__slabs_give(e);
     }
     for (moon__side *s = sides, *next; s; s = next) {
         next = s->next;
-        free(s);
+        moon__slabs_give(s);
     }
 }
 
@@ -90,8 +89,9 @@ void moon__journal_fini(moon__journal *journal) {
 }
 
 void moon__journal_keep(moon__journal *journal, void (*dirty)(void *keeper, moon__journal *journal), void *keeper,
-                        void (*on_lost)(void *ctx, moon_status status)) {
+                        moon__slabs *slabs, void (*on_lost)(void *ctx, moon_status status)) {
     journal->kept = true;
+    journal->slabs = slabs;
     journal->dirty = dirty;
     journal->keeper = keeper;
     journal->on_lost = on_lost;
@@ -122,7 +122,7 @@ static char *put(char **storage, const char *text, size_t n) {
 static void gather(moon__journal *journal, const moon_event *event, const char *key) {
     if (journal->lost) return;
     size_t path = strlen(event->path), name = strlen(key);
-    moon__entry *entry = malloc(sizeof *entry + path + name + event->body_length + 3);
+    moon__entry *entry = moon__slabs_take(journal->slabs, sizeof *entry + path + name + event->body_length + 3);
     if (!entry) {
         lose(journal, MOON_ENOMEM);
         return;
@@ -161,12 +161,12 @@ void moon__journal_append(moon__journal *journal, moon_event_type type, const ch
 
 void moon__journal_side(moon__journal *journal, const moon_side *side) {
     if (!journal->kept || journal->lost) return;
-    moon__side *s = calloc(1, sizeof *s);
+    moon__side *s = moon__slabs_take(journal->slabs, sizeof *s);
     if (!s) {
         lose(journal, MOON_ENOMEM);
         return;
     }
-    s->side = *side;
+    *s = (moon__side){.side = *side};
     if (side->info) {
         s->info = *side->info;
         s->side.info = &s->info;

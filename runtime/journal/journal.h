@@ -20,6 +20,7 @@
 #include "clock.h"
 #include "ids.h"
 #include "record.h"
+#include "slab.h"
 
 typedef struct moon__entry {
     struct moon__entry *next;
@@ -55,6 +56,7 @@ typedef struct moon__journal {
     bool kept;
     void (*dirty)(void *keeper, struct moon__journal *journal); /* there is something pending */
     void *keeper;
+    moon__slabs *slabs; /* the keeper's: of what is pending */
     void (*on_lost)(void *ctx, moon_status status);
     moon__entry *first, **end;
     moon__side *sides, **sides_end;
@@ -68,9 +70,9 @@ typedef struct moon__journal {
 
 void moon__journal_init(moon__journal *journal, const moon__clock *clock, moon__random *random);
 void moon__journal_fini(moon__journal *journal); /* what is pending is dropped */
-/* From now on records are gathered. seq and hash: of the last one that the store has. */
+/* From now on records are gathered, in pieces of these slabs. seq and hash: of the last one that the store has. */
 void moon__journal_keep(moon__journal *journal, void (*dirty)(void *keeper, moon__journal *journal), void *keeper,
-                        void (*on_lost)(void *ctx, moon_status status));
+                        moon__slabs *slabs, void (*on_lost)(void *ctx, moon_status status));
 /* Is anybody interested in events of this type? Where not, their bodies need not be made. */
 bool moon__journal_wants(const moon__journal *journal, moon_event_type type);
 /* body is one JSON object; path is the run's place in the tree of calls; key tells the event from others of its type

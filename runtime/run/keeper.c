@@ -36,8 +36,9 @@ struct moon__keeper {
     moon__defer flush; /* at the end of this turn */
     moon__timer later;
     moon__journal *dirty, **dirty_end;
-    bool writing; /* a batch is on its way */
-    bool awaited; /* somebody waits for what is pending */
+    moon__slabs slabs; /* of what is pending in all journals */
+    bool writing;      /* a batch is on its way */
+    bool awaited;      /* somebody waits for what is pending */
     moon_error last;
 
     void (*changed)(void *ctx); /* watching for what others write */
@@ -136,6 +137,7 @@ void moon__keeper_free(moon__keeper *k) {
     if (k->store) k->ops->close(k->store);
     pthread_cond_destroy(&k->told);
     pthread_mutex_destroy(&k->lock);
+    moon__slabs_fini(&k->slabs);
     free(k->place);
     free(k);
 }
@@ -171,7 +173,7 @@ void moon__keeper_forget(moon__keeper *k, moon__journal *journal) {
 }
 
 void moon__keeper_keep(moon__keeper *k, moon__journal *journal, void (*on_lost)(void *ctx, moon_status status)) {
-    moon__journal_keep(journal, on_dirty, k, on_lost);
+    moon__journal_keep(journal, on_dirty, k, &k->slabs, on_lost);
 }
 
 static void free_batch(batch *b) {
