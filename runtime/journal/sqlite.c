@@ -83,6 +83,10 @@ moon_status moon__sql_do(moon_store *store, moon__sql which, const char *what, m
     return moon__sql_run(store, moon__sql_get(store, which), what, error);
 }
 
+moon_status moon__sqlite_no_run(const moon_store *store, const char *run, moon_error *error) {
+    return moon_error_set(error, MOON_ENOTFOUND, "there is no run %.40s in journal %.200s", run, store->place);
+}
+
 moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row, moon_error *error) {
     sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RUN);
     if (!s) return moon__sql_fail(store, "cannot be used", error);
@@ -95,7 +99,7 @@ moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row,
                            .base = sqlite3_column_int64(s, 2),
                            .base_at = (uint64_t)sqlite3_column_int64(s, 3)};
     else if (code == SQLITE_DONE)
-        status = moon_error_set(error, MOON_ENOTFOUND, "there is no run %.40s in journal %.200s", run, store->place);
+        status = moon__sqlite_no_run(store, run, error);
     else
         status = moon__sql_fail(store, "cannot be read", error);
     sqlite3_reset(s);

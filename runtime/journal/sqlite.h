@@ -40,7 +40,8 @@
     X(BLOB_UNUSE, "DELETE FROM uses WHERE run = ?1")                                                                   \
     X(BLOB_SWEEP, "DELETE FROM blobs WHERE hash NOT IN (SELECT hash FROM uses)")                                       \
     X(INBOX_ADD, "INSERT INTO inbox(run, once, body) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING")                       \
-    X(INBOX_READ, "SELECT id, body FROM inbox WHERE run = ?1 AND NOT taken ORDER BY id")                               \
+    X(INBOX_READ, "SELECT i.id, i.body FROM runs r LEFT JOIN inbox i ON i.run = r.id AND NOT i.taken "                 \
+                  "WHERE r.run = ?1 ORDER BY i.id")                                                                    \
     X(INBOX_TAKE, "UPDATE inbox SET taken = 1 WHERE id = ?1 AND run = ?2 AND NOT taken")                               \
     X(INBOX_DROP, "DELETE FROM inbox WHERE run = ?1")                                                                  \
     X(TIMER_SET, "INSERT INTO timers(run, key, due_us) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET due_us = ?3")      \
@@ -107,6 +108,7 @@ MOON_MUST_USE moon_status moon__sql_do(moon_store *store, moon__sql which, const
  */
 int64_t moon__sqlite_known(const moon_store *store, const char *run);
 void moon__sqlite_know(moon_store *store, const char *run, int64_t id);
+moon_status moon__sqlite_no_run(const moon_store *store, const char *run, moon_error *error); /* MOON_ENOTFOUND */
 /* The row of a run; MOON_ENOTFOUND. */
 MOON_MUST_USE moon_status moon__sqlite_run(moon_store *store, const char *run, moon__row *row, moon_error *error);
 

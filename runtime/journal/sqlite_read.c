@@ -216,18 +216,23 @@ moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
 moon_status moon__sqlite_inbox(moon_store *store, const char *run,
                                bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
                                moon_error *error) {
-    moon__row row_of = {0};
-    moon_status status = moon__sqlite_run(store, run, &row_of, error);
-    sqlite3_stmt *s = status ? NULL : moon__sql_get(store, MOON__SQL_INBOX_READ);
-    if (!s) return status ? status : moon__sql_fail(store, "cannot be used", error);
-    sqlite3_bind_int64(s, 1, row_of.id);
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_INBOX_READ);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
+    moon__sql_text(s, 1, run);
     int code;
+    bool there = false; /* a run without items is a row without one */
     while ((code = sqlite3_step(s)) == SQLITE_ROW) {
+        there = true;
+        if (sqlite3_column_type(s, 0) == SQLITE_NULL) continue;
         int64_t item = sqlite3_column_int64(s, 0);
         const char *body = text_at(s, 1);
         if (!row(ctx, item, body, (size_t)sqlite3_column_bytes(s, 1))) break;
     }
-    if (code != SQLITE_ROW && code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be read", error);
+    moon_status status = MOON_OK;
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        status = moon__sql_fail(store, "cannot be read", error);
+    else if (!there)
+        status = moon__sqlite_no_run(store, run, error);
     sqlite3_reset(s);
     return status;
 }
