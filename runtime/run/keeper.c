@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 20000, WATCH_US = 1000000 };
+enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 50000, WATCH_US = 1000000 };
 
 /* One journal's part of a batch. */
 typedef struct part {
@@ -41,13 +41,13 @@ struct moon__keeper {
     bool awaited;      /* somebody waits for what is pending */
     moon_error last;
 
-    void (*changed)(void *ctx); /* watching for what others write */
+    void (*changed)(void *ctx, bool others); /* watching for what others write */
     void *changed_ctx;
     unsigned users;
     moon__timer watch;
     moon__errand asking;
     bool asked;
-    uint64_t version, seen;
+    uint64_t version, seen, first; /* first: when it was opened */
 
     moon__job opening, closing;
     pthread_mutex_t lock;
@@ -65,6 +65,7 @@ static void open_store(void *ctx) {
     moon_status status = k->ops->open(&store, k->place, &error);
     pthread_mutex_lock(&k->lock);
     k->store = status ? NULL : store;
+    k->first = status ? 0 : k->ops->version(store);
     k->open_error = error;
     k->open_error.code = status;
     k->opened = true;
@@ -380,7 +381,7 @@ static void on_version(void *ctx, moon_status status, const moon_error *error) {
     moon__keeper *k = ctx;
     (void)error;
     k->asked = false;
-    if (!status && k->version != k->seen && k->users) k->changed(k->changed_ctx);
+    if (!status && k->version != k->seen && k->users) k->changed(k->changed_ctx, k->version != k->first);
     k->seen = k->version;
     watch_again(k);
 }
@@ -392,7 +393,7 @@ static void on_watch(void *ctx) {
     k->asked = moon__keeper_start(k, &k->asking, NULL) == MOON_OK;
 }
 
-void moon__keeper_watch(moon__keeper *k, void (*changed)(void *ctx), void *ctx) {
+void moon__keeper_watch(moon__keeper *k, void (*changed)(void *ctx, bool others), void *ctx) {
     k->changed = changed;
     k->changed_ctx = ctx;
 }

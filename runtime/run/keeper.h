@@ -41,8 +41,9 @@ typedef struct moon__errand {
 } moon__errand;
 MOON_MUST_USE moon_status moon__keeper_start(moon__keeper *keeper, moon__errand *errand, moon_error *error);
 /* changed is called now and then, from the loop, when somebody else has written to the store; as long as runs are kept:
- * users counts them. */
-void moon__keeper_watch(moon__keeper *keeper, void (*changed)(void *ctx), void *ctx);
+ * users counts them. And once at first, for what was written before the store was opened: others is false if nothing
+ * came since. */
+void moon__keeper_watch(moon__keeper *keeper, void (*changed)(void *ctx, bool others), void *ctx);
 void moon__keeper_users(moon__keeper *keeper, int change);
 /* Gives up the claim on a run, after what is pending. */
 void moon__keeper_release(moon__keeper *keeper, const char *run);

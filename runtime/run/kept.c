@@ -13,11 +13,12 @@
 
 enum { PREVIEW = 200 };
 
-static void on_changed(void *ctx) {
+/* What was posted before this process opened the store was posted to runs that were there: to those it resumes. */
+static void on_changed(void *ctx, bool others) {
     moon_runtime *rt = ctx;
     for (moon_run *r = rt->runs, *next; r; r = next) {
         next = r->next;
-        if (!r->parent && r->tree->kept) moon__waiting_look(r);
+        if (!r->parent && r->tree->kept && (others || r->tree->replay)) moon__waiting_look(r);
     }
 }
 
