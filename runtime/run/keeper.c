@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 50000, WATCH_US = 1000000 };
+enum { BATCH_JOURNALS = 1024, BATCH_BYTES = 8 << 20, LATER_US = 50000, WATCH_US = 1000000, SPARE_RECORDS = 4096 };
 
 /* One journal's part of a batch. */
 typedef struct part {
@@ -15,6 +15,7 @@ typedef struct part {
     size_t n_records, n_sides;
 } part;
 
+/* One is on its way at a time, and its memory is used again. */
 typedef struct batch {
     moon__job job;
     moon__keeper *keeper;
@@ -23,6 +24,7 @@ typedef struct batch {
     moon_record *records;
     moon_side *sides;
     size_t n, n_records, n_sides;
+    size_t parts_room, appends_room, records_room, sides_room;
     moon_status status;
     moon_error error;
 } batch;
@@ -37,6 +39,7 @@ struct moon__keeper {
     moon__timer later;
     moon__journal *dirty, **dirty_end;
     moon__slabs slabs; /* of what is pending in all journals */
+    batch *spare;      /* NULL: none, or it is on its way */
     bool writing;      /* a batch is on its way */
     bool awaited;      /* somebody waits for what is pending */
     moon_error last;
@@ -57,6 +60,15 @@ struct moon__keeper {
 };
 
 /* ---- opening ---- */
+
+static void free_batch(batch *b) {
+    if (!b) return;
+    free(b->parts);
+    free(b->appends);
+    free(b->records);
+    free(b->sides);
+    free(b);
+}
 
 static void open_store(void *ctx) {
     moon__keeper *k = ctx;
@@ -138,6 +150,7 @@ void moon__keeper_free(moon__keeper *k) {
     if (k->store) k->ops->close(k->store);
     pthread_cond_destroy(&k->told);
     pthread_mutex_destroy(&k->lock);
+    free_batch(k->spare);
     moon__slabs_fini(&k->slabs);
     free(k->place);
     free(k);
@@ -177,13 +190,32 @@ void moon__keeper_keep(moon__keeper *k, moon__journal *journal, void (*on_lost)(
     moon__journal_keep(journal, on_dirty, k, &k->slabs, on_lost);
 }
 
-static void free_batch(batch *b) {
+/* A large one is rare, and not kept. */
+static void done_with(moon__keeper *k, batch *b) {
+    if (!b) return;
     for (size_t i = 0; i < b->n; i++) moon__journal_free(b->parts[i].entries, b->parts[i].sides);
-    free(b->parts);
-    free(b->appends);
-    free(b->records);
-    free(b->sides);
-    free(b);
+    b->n = b->n_records = b->n_sides = 0;
+    b->error = (moon_error){0};
+    if (b->records_room > SPARE_RECORDS || b->sides_room > SPARE_RECORDS)
+        free_batch(b);
+    else
+        k->spare = b;
+}
+
+static batch *take_batch(moon__keeper *k) {
+    batch *b = k->spare;
+    k->spare = NULL;
+    return b ? b : calloc(1, sizeof *b);
+}
+
+/* The array, with room for n of them, whatever they are; NULL: no memory. What was in it is lost. */
+static void *room_for(void *array, size_t *room, size_t n, size_t size) {
+    if (array && n <= *room) return array;
+    size_t more = n + n / 2 + 1;
+    free(array);
+    array = malloc(more * size);
+    *room = array ? more : 0;
+    return array;
 }
 
 /* On the store's thread: chains the records, then writes all. */
@@ -222,7 +254,7 @@ static void on_written(void *ctx) {
         moon_status status = b->status ? b->status : b->appends[i].status;
         moon__journal_settled(j, b->appends[i].expected + b->appends[i].n_records, status);
     }
-    free_batch(b);
+    done_with(k, b);
     schedule(k);
 }
 
@@ -230,8 +262,8 @@ static void on_written(void *ctx) {
 static bool gather(moon__keeper *k, batch *b) {
     size_t bytes = 0, count = 0;
     for (moon__journal *j = k->dirty; j && count < BATCH_JOURNALS; j = j->next) count++;
-    b->parts = calloc(count, sizeof *b->parts);
-    b->appends = calloc(count, sizeof *b->appends);
+    b->parts = room_for(b->parts, &b->parts_room, count, sizeof *b->parts);
+    b->appends = room_for(b->appends, &b->appends_room, count, sizeof *b->appends);
     if (!b->parts || !b->appends) return false;
     while (k->dirty && b->n < count && bytes < BATCH_BYTES) {
         moon__journal *j = k->dirty;
@@ -249,8 +281,8 @@ static bool gather(moon__keeper *k, batch *b) {
         b->n_records += p->n_records;
         b->n_sides += p->n_sides;
     }
-    b->records = calloc(b->n_records + 1, sizeof *b->records);
-    b->sides = calloc(b->n_sides + 1, sizeof *b->sides);
+    b->records = room_for(b->records, &b->records_room, b->n_records, sizeof *b->records);
+    b->sides = room_for(b->sides, &b->sides_room, b->n_sides, sizeof *b->sides);
     return b->records && b->sides;
 }
 
@@ -269,11 +301,11 @@ static void give_up(moon__keeper *k, batch *b, moon_status status) {
 static void flush(void *ctx) {
     moon__keeper *k = ctx;
     if (k->writing || !k->dirty) return;
-    batch *b = calloc(1, sizeof *b);
+    batch *b = take_batch(k);
     moon_error error = {0};
     if (!b || !gather(k, b)) {
         give_up(k, b, MOON_ENOMEM);
-        if (b) free_batch(b);
+        done_with(k, b);
         return;
     }
     moon__timer_stop(k->loop, &k->later);
@@ -284,7 +316,7 @@ static void flush(void *ctx) {
     if (moon__pool_submit(k->pool, &b->job, &error) == MOON_OK) return;
     k->writing = false;
     give_up(k, b, error.code);
-    free_batch(b);
+    done_with(k, b);
 }
 
 const char *moon__keeper_place(const moon__keeper *k) {
