@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "replay.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,9 @@ typedef struct place {
     struct place *next;
     size_t open;   /* operations that were not used */
     uint64_t last; /* seq of its last one */
+    moon_usage spent;
+    bool run, driven; /* a run stands there; and is driven, since then */
+    int64_t since_us, driven_us;
     char path[];
 } place;
 
@@ -27,6 +31,9 @@ struct moon__replay {
     size_t n_buckets, n;
     item *first, **end;
     place *places[256];
+    uint64_t shared;
+    int64_t last_us, driven_us; /* time of the last record; for how long the root was driven up to it */
+    bool begun;
 };
 
 moon__replay *moon__replay_new(void) {
@@ -81,11 +88,80 @@ static place *make_place(moon__replay *r, const char *path, size_t n) {
     p = calloc(1, sizeof *p + n + 1);
     if (!p) return NULL;
     memcpy(p->path, path, n);
+    p->spent.usd = -1;
     place **bucket = bucket_of(r, path, n);
     p->next = *bucket;
     *bucket = p;
     return p;
 }
+
+/* ---- time and use ---- */
+
+void moon__replay_share(moon__replay *r, uint64_t seq) {
+    r->shared = seq;
+}
+
+static void drive(const moon__replay *r, place *p, bool on) {
+    if (on && !p->driven) p->since_us = r->driven_us;
+    if (!on && p->driven) p->driven_us += r->driven_us - p->since_us;
+    p->driven = on;
+}
+
+/* A process that takes the run up drives all in it that had ended early, too: what had ended for good asks no more. */
+static void drive_all(moon__replay *r) {
+    for (size_t b = 0; b < sizeof r->places / sizeof *r->places; b++)
+        for (place *p = r->places[b]; p; p = p->next)
+            if (p->run) drive(r, p, true);
+}
+
+static moon_status count_time(moon__replay *r, const moon_record *record) {
+    bool counts = r->begun && record->seq > r->shared && record->type != MOON_EVENT_RUN_CLAIMED;
+    if (counts && record->time_us > r->last_us) r->driven_us += record->time_us - r->last_us;
+    r->last_us = record->time_us;
+    r->begun = true;
+    if (record->type == MOON_EVENT_RUN_CLAIMED) drive_all(r);
+    if (!*record->path || (record->type != MOON_EVENT_RUN_CREATED && record->type != MOON_EVENT_RUN_FINISHED))
+        return MOON_OK;
+    place *p = make_place(r, record->path, strlen(record->path));
+    if (!p) return MOON_ENOMEM;
+    p->run = true;
+    drive(r, p, record->type == MOON_EVENT_RUN_CREATED);
+    return MOON_OK;
+}
+
+int64_t moon__replay_driven(const moon__replay *r, const char *path) {
+    if (!*path) return r->driven_us;
+    const place *p = find_place(r, path, strlen(path));
+    if (!p) return 0;
+    return p->driven_us + (p->driven ? r->driven_us - p->since_us : 0);
+}
+
+static void add_usage(moon_usage *to, const moon_usage *more) {
+    to->input_tokens += more->input_tokens;
+    to->cached_tokens += more->cached_tokens;
+    to->output_tokens += more->output_tokens;
+    to->reasoning_tokens += more->reasoning_tokens;
+    to->steps += more->steps;
+    to->tool_calls += more->tool_calls;
+    if (more->usd >= 0) to->usd = fmax(to->usd, 0) + more->usd;
+}
+
+moon_status moon__replay_spend(moon__replay *r, const char *path, const moon_usage *usage) {
+    for (size_t n = strlen(path);; n--) {
+        if (n && path[n] && path[n] != '.') continue;
+        place *p = make_place(r, path, n);
+        if (!p) return MOON_ENOMEM;
+        add_usage(&p->spent, usage);
+        if (!n) return MOON_OK;
+    }
+}
+
+moon_usage moon__replay_spent(const moon__replay *r, const char *path) {
+    const place *p = find_place(r, path, strlen(path));
+    return p ? p->spent : (moon_usage){.usd = -1};
+}
+
+/* ---- records ---- */
 
 /* The path whose operation a record is: a run is one of the run that started it. The root is nobody's. */
 static bool owner_of(const moon__recorded *recorded, size_t *n) {
@@ -152,7 +228,7 @@ static moon_status add_new(moon__replay *r, uint64_t hash, const moon_record *re
 }
 
 moon_status moon__replay_add(moon__replay *r, const moon_record *record) {
-    if (r->n >= r->n_buckets && !grow(r)) return MOON_ENOMEM;
+    if ((r->n >= r->n_buckets && !grow(r)) || count_time(r, record)) return MOON_ENOMEM;
     uint64_t hash = hash_of(record->type, record->path, record->key);
     char *body = malloc(record->body_length + 1);
     if (!body) return MOON_ENOMEM;

@@ -30,6 +30,14 @@ MOON_MUST_USE moon_status moon__replay_add(moon__replay *replay, const moon_reco
 const moon__recorded *moon__replay_find(const moon__replay *replay, moon_event_type type, const char *path,
                                         const char *key);
 void moon__replay_use(moon__replay *replay, const moon__recorded *recorded);
+/* Of a fork: records up to seq are another run's, and what was used and driven there does not count. Before they are
+ * added. */
+void moon__replay_share(moon__replay *replay, uint64_t seq);
+/* For how long the run of this path was driven, µs; not between a process's end and the next one's claim. */
+int64_t moon__replay_driven(const moon__replay *replay, const char *path);
+/* Adds to what the run of this path, and each above it, has used; and what that is. */
+MOON_MUST_USE moon_status moon__replay_spend(moon__replay *replay, const char *path, const moon_usage *usage);
+moon_usage moon__replay_spent(const moon__replay *replay, const char *path);
 /* The seq of the last operation of this very path; 0: there is none. That a branch decided over its siblings is none:
  * it follows from the branch's end. */
 uint64_t moon__replay_last(const moon__replay *replay, const char *path, size_t length);

@@ -39,13 +39,6 @@ static bool same_child(moon_run *run, const moon__recorded *was) {
     return same;
 }
 
-static void take_usage(moon_run *run, const moon_json *usage) {
-    moon_usage u;
-    moon__usage_read(&u, usage);
-    moon__limits_use(run, &u);
-    moon__limits_count(run, u.steps, u.tool_calls);
-}
-
 static bool take_writes(moon_run *run, const moon_json *state) {
     if (!state) return true;
     moon__buf json;
@@ -68,7 +61,7 @@ static moon_status end_as_recorded(moon_run *run, const moon_json *body, bool sh
     moon_json_bool(moon_json_get(body, "json"), &run->result.json);
     if (!run->result.text || (why && !run->result.error) || !take_writes(run, moon_json_get(body, "state")))
         return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
-    if (!shared) take_usage(run, moon_json_get(body, "usage"));
+    if (!shared) moon__usage_read(&run->usage, moon_json_get(body, "usage")); /* those above have it already */
     run->result.usage = run->usage;
     moon_json_int(moon_json_get(body, "wall_ms"), &run->result.wall_ms);
     run->ended = run->stopping = true; /* nothing of it is to be stopped any more */
@@ -92,6 +85,10 @@ static moon_status begin_child(moon_run *run, moon_error *error) {
                          *ended = moon__run_recorded(run, MOON_EVENT_RUN_FINISHED, "");
     if (created && !same_child(run, created))
         return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the script has changed"));
+    if (created) {
+        run->usage = moon__replay_spent(run->tree->replay, run->path);
+        if (!run->tree->rehearsal) run->started_us -= moon__replay_driven(run->tree->replay, run->path);
+    }
     if (!created || !ended || run->tree->rehearsal == MOON__REHEARSE_TOOLS) return moon__run_begin(run, error);
     moon_json *body = moon__run_recorded_body(run, ended);
     if (!body) return moon__run_discard(run, moon_error_set(error, MOON_ECANCELLED, "the journal cannot be read"));

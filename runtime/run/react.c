@@ -77,7 +77,7 @@ static void tell_step(react *r) {
     moon__buf body;
     if (!moon__run_tells(r->run, MOON_EVENT_MODEL_REQUEST, r->key)) return;
     moon__buf_init(&body, 4096);
-    moon__buf_printf(&body, "{\"step\":%lld,\"model\":", (long long)r->run->usage.steps);
+    moon__buf_printf(&body, "{\"step\":%lld,\"model\":", (long long)r->steps);
     moon__buf_quoted(&body, r->chat->model->name, SIZE_MAX);
     moon__buf_printf(&body, ",\"context\":\"%016" PRIx64 "\"}", r->context);
     moon__run_event(r->run, MOON_EVENT_MODEL_REQUEST, r->key, &body);
@@ -118,7 +118,7 @@ static void tell_answer(react *r, const moon__answer *answer) {
     moon__buf_init(&body, 256 << 20);
     moon__jw_init(&w, &body);
     moon__jw_object(&w, NULL);
-    moon__jw_int(&w, "step", r->run->usage.steps);
+    moon__jw_int(&w, "step", r->steps);
     moon__answer_write(&w, answer);
     moon__jw_int(&w, "wall_ms", (moon__loop_now(r->run->runtime->loop) - r->step_started_us) / 1000);
     moon__jw_end(&w);
@@ -229,7 +229,6 @@ static bool recorded_step(react *r) {
     if (!response) return false;
     r->recorded = true;
     r->shared = response->seq <= run->tree->shared;
-    if (!r->shared) moon__limits_count(run, 1, 0);
     if (run->tree->rehearsal) tell_step(r);
     r->next.fn = on_recorded;
     moon__defer_call(run->runtime->loop, &r->next);
@@ -348,6 +347,14 @@ static void finish_with(react *r, const moon__answer *answer) {
 
 /* ---- an answer ---- */
 
+/* Calls of a recorded answer that were begun are not asked about again. */
+static bool allow_calls(const react *r, const moon__answer *answer, moon_stop *why, moon__buf *text) {
+    int64_t n = (int64_t)answer->n_calls;
+    if (r->recorded && moon__calls_begun(r->run)) return true;
+    if (r->recorded && !r->shared) moon__limits_count(r->run, 0, -n); /* they counted as made */
+    return moon__limits_calls(r->run, n, why, text);
+}
+
 static void call_tools(react *r, const moon__answer *answer) {
     moon_message message = {.role = MOON_ASSISTANT,
                             .text = answer->text,
@@ -358,15 +365,9 @@ static void call_tools(react *r, const moon__answer *answer) {
                             .reasoning_length = answer->reasoning_length};
     moon_error error = {0};
     moon_stop why = MOON_STOP_FAILED;
-    bool allowed;
     moon__buf text;
     moon__buf_init(&text, 1024);
-    if (r->recorded) {
-        if (!r->shared) moon__limits_count(r->run, 0, (int64_t)answer->n_calls);
-        allowed = true;
-    } else
-        allowed = moon__limits_calls(r->run, (int64_t)answer->n_calls, &why, &text);
-    if (!allowed)
+    if (!allow_calls(r, answer, &why, &text))
         finish(r, why, NULL, 0, text.p);
     else if (append(r, &message, &error))
         fail(r, &error);
@@ -406,7 +407,7 @@ static void on_answer(void *ctx, moon_status status, const moon__answer *answer,
         finish(r, why_no_answer(status, error), NULL, 0, error->text);
         return;
     }
-    if (!r->shared) moon__limits_use(r->run, &answer->usage);
+    if (!r->recorded) moon__limits_use(r->run, &answer->usage); /* else it counts since the run was resumed */
     tell_answer(r, answer);
     if (r->run->stopping) return; /* cancel() has arranged the end */
     const char *cut = cut_short(answer);

@@ -10,6 +10,14 @@
 #include "slot.h"
 #include "text.h"
 
+bool moon__calls_begun(const moon_run *run) {
+    char key[24];
+    snprintf(key, sizeof key, "c%u", run->next_call + 1);
+    return moon__run_recorded(run, MOON_EVENT_TOOL_INTENT, key) ||
+           moon__run_recorded(run, MOON_EVENT_TOOL_RESULT, key) ||
+           moon__run_recorded(run, MOON_EVENT_APPROVAL_ASKED, key);
+}
+
 /* Is it the call that was recorded here? */
 static bool same_call(moon__slot *s, uint64_t seq, const moon_json *body) {
     char then[200], now[200];

@@ -35,7 +35,7 @@ typedef struct visit {
     unsigned char hash[MOON_HASH_SIZE], before[MOON_HASH_SIZE]; /* of the last record, and of the one before it */
     bool ended;                                                 /* the last record is the root's end */
     unsigned steps;                                             /* answers that the root has had */
-    int64_t last_us, spent_us;                                  /* spent: while it was driven */
+    uint64_t shared;                                            /* of a fork: records up to here are not its own */
     int64_t now_us;
     moon_status status;
 } visit;
@@ -44,6 +44,7 @@ static bool on_info(void *ctx, const moon_run_info *info) {
     visit *v = ctx;
     v->found = true;
     v->finished = info->state == MOON_RUN_FINISHED && !info->resumable;
+    if (v->purpose == RESUME) v->shared = info->fork_at;
     v->created_us = info->created_us;
     v->name = moon__strdup(info->name);
     v->script = moon__strdup(info->script);
@@ -53,17 +54,43 @@ static bool on_info(void *ctx, const moon_run_info *info) {
     return false;
 }
 
+/* What a recorded answer has cost counts from the beginning of the run that goes on, wherever it is found again. */
+static moon_status spend(visit *v, const moon_record *record) {
+    moon_json *body = NULL;
+    moon_usage usage;
+    if (moon__json_parse(&body, record->body, record->body_length, 0, NULL))
+        return MOON_OK; /* found where it is used */
+    moon__usage_read(&usage, moon_json_get(body, "usage"));
+    usage.steps = 1;
+    usage.tool_calls = (int64_t)moon_json_size(moon_json_get(body, "tool_calls"));
+    moon__json_free(body);
+    return moon__replay_spend(v->replay, record->path, &usage);
+}
+
+/* The call of a run that is one call, and asks no model: nothing else tells that it was made. */
+static moon_status spend_call(visit *v, const moon_record *record) {
+    static const moon_event_type signs[] = {MOON_EVENT_TOOL_INTENT, MOON_EVENT_TOOL_RESULT, MOON_EVENT_APPROVAL_ASKED};
+    const moon_usage one = {.tool_calls = 1, .usd = -1};
+    bool sign = false, known = strcmp(record->key, "c1") != 0;
+    for (size_t i = 0; !known && i < sizeof signs / sizeof *signs; i++) {
+        sign = sign || record->type == signs[i];
+        known = moon__replay_find(v->replay, signs[i], record->path, "c1") != NULL;
+    }
+    if (known || !sign || moon__replay_find(v->replay, MOON_EVENT_MODEL_RESPONSE, record->path, "1")) return MOON_OK;
+    return moon__replay_spend(v->replay, record->path, &one);
+}
+
 static bool on_record(void *ctx, const moon_record *record) {
     visit *v = ctx;
-    if (v->seq && record->type != MOON_EVENT_RUN_CLAIMED && record->time_us > v->last_us)
-        v->spent_us += record->time_us - v->last_us;
-    v->last_us = record->time_us;
     v->seq = record->seq;
     v->ended = record->type == MOON_EVENT_RUN_FINISHED && !*record->path;
     v->steps += record->type == MOON_EVENT_MODEL_RESPONSE && !*record->path;
     memcpy(v->before, v->hash, MOON_HASH_SIZE);
     memcpy(v->hash, record->hash, MOON_HASH_SIZE);
-    v->status = moon__replay_add(v->replay, record);
+    v->status = record->seq > v->shared ? spend_call(v, record) : MOON_OK;
+    if (!v->status) v->status = moon__replay_add(v->replay, record);
+    if (!v->status && record->type == MOON_EVENT_MODEL_RESPONSE && record->seq > v->shared)
+        v->status = spend(v, record);
     return v->status == MOON_OK;
 }
 
@@ -146,6 +173,7 @@ static moon_status pay(void *ctx, const moon_store_ops *ops, moon_store *store, 
     moon_status status = find(v, ops, store, error);
     if (!status && v->purpose == RESUME) status = ops->claim(store, v->from, error);
     if (status) return status;
+    moon__replay_share(v->replay, v->shared);
     status = ops->read(store, v->from, 1, v->at, on_record, v, error);
     if (!status && v->status) status = moon_error_set(error, v->status, "no memory for the journal");
     if (!status && v->at > v->seq)
@@ -245,12 +273,13 @@ static moon_status set_up(moon_run *run, const visit *v, const moon_json *create
     int64_t seed = 0;
     tree->kept = v->purpose != REPLAY;
     tree->created_us = v->purpose == FORK ? v->now_us : v->created_us;
-    tree->shared = v->purpose == FORK ? v->at : 0;
+    tree->shared = v->purpose == FORK ? v->at : v->shared;
     if (moon_json_int(moon_json_get(created, "seed"), &seed)) tree->seed = (uint64_t)seed;
     memcpy(journal->id, v->id, sizeof journal->id);
     journal->seq = journal->taken = journal->durable = v->seq;
     memcpy(journal->hash, v->hash, MOON_HASH_SIZE);
-    if (v->purpose == RESUME) run->started_us -= v->spent_us;
+    if (v->purpose == RESUME) run->started_us -= moon__replay_driven(v->replay, "");
+    run->usage = moon__replay_spent(v->replay, "");
     status = moon__limits_read(&run->given, moon_json_get(created, "limits"), error);
     if (status) return status;
     if (options->limits) moon__limits_replace(&run->given, options->limits);
@@ -306,6 +335,7 @@ static moon_status go(moon_run **out, moon_runtime *rt, visit *v, int rehearsal,
         return moon_error_set(error, MOON_ENOTFOUND, "there is no such run");
     v->now_us = rt->clock.wall_us(rt->clock.ctx);
     if (v->purpose == FORK) {
+        v->shared = UINT64_MAX;
         moon__id_new(v->id, &rt->random, v->now_us);
         v->input = options->input;
         v->input_length = !v->input ? 0 : options->input_length ? options->input_length : SIZE_MAX;

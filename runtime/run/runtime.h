@@ -145,7 +145,7 @@ void moon__limits_write(moon__jw *w, const char *name, const moon_limits *limits
 bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text);
 /* Does one for usd hold for the run? */
 bool moon__limits_usd(const moon_run *run);
-/* Counts a step, or n tool calls, that were made before. */
+/* Counts steps and tool calls. */
 void moon__limits_count(moon_run *run, int64_t steps, int64_t calls);
 /* May it make n more tool calls? Counts them when it may. */
 bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *text);
@@ -214,6 +214,8 @@ void moon__calls_free(moon__calls *calls); /* none may be running */
 MOON_MUST_USE moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, size_t n, moon_error *error);
 /* Ends what runs; done() comes when it has ended, even if nothing ran. */
 void moon__calls_cancel(moon__calls *calls);
+/* Was the next call of the run begun before it was resumed? (recall.c) */
+bool moon__calls_begun(const moon_run *run);
 size_t moon__calls_count(const moon__calls *calls);
 moon__outcome moon__calls_outcome(const moon__calls *calls, size_t index);
 /* MOON_ENOTFOUND if no call of that id (NULL: none at all) waits for an answer. */

@@ -60,7 +60,7 @@ static void begin(void *ctx) {
     moon__buf_init(&text, 1024);
     if (s->run->stopping)
         finish(s, s->run->stop_why, NULL, 0, NULL);
-    else if (!moon__limits_calls(s->run, 1, &why, &text))
+    else if (!moon__calls_begun(s->run) && !moon__limits_calls(s->run, 1, &why, &text)) /* else it counts already */
         finish(s, why, NULL, 0, text.p);
     else if (moon__calls_begin(s->calls, &use, 1, &error))
         finish(s, MOON_STOP_FAILED, NULL, 0, error.text);

@@ -27,16 +27,19 @@ static int tear_down(void **state) {
     return 0;
 }
 
-static void add(moon_event_type type, const char *path, const char *key, const char *body) {
-    last_seq++;
-    const moon_record record = {.seq = last_seq,
+static void add_at(int64_t time_us, moon_event_type type, const char *path, const char *key, const char *body) {
+    const moon_record record = {.seq = ++last_seq,
                                 .type = type,
-                                .time_us = 1000 + (int64_t)last_seq,
+                                .time_us = time_us,
                                 .path = path,
                                 .key = key,
                                 .body = body,
                                 .body_length = strlen(body)};
     assert_int_equal(moon__replay_add(replay, &record), MOON_OK);
+}
+
+static void add(moon_event_type type, const char *path, const char *key, const char *body) {
+    add_at(1001 + (int64_t)last_seq, type, path, key, body);
 }
 
 static const moon__recorded *find(moon_event_type type, const char *path, const char *key) {
@@ -225,6 +228,68 @@ static void test_journal_replay__an_empty_one_holds_nothing(void **state) {
     moon__replay_free(NULL);
 }
 
+static void drive(const char *path, int64_t us) {
+    int64_t driven = moon__replay_driven(replay, path);
+    if (driven != us) fail_msg("\"%s\" was driven for %d µs, not %d", path, (int)driven, (int)us);
+}
+
+static void test_journal_replay__time_counts_while_a_run_is_driven(void **state) {
+    (void)state;
+    add_at(100, MOON_EVENT_RUN_CREATED, "", "", "{}");
+    add_at(110, MOON_EVENT_RUN_CREATED, "1", "", "{}");
+    add_at(130, MOON_EVENT_RUN_CREATED, "2", "", "{}");
+    add_at(140, MOON_EVENT_RUN_FINISHED, "1", "", "{}");
+    add_at(120, MOON_EVENT_LOG, "", "1", "{}"); /* a clock that was set back takes nothing away */
+    add_at(150, MOON_EVENT_LOG, "", "2", "{}");
+    drive("", 70);
+    drive("1", 30);
+    drive("2", 40);
+    drive("3", 0);
+    add_at(9000, MOON_EVENT_RUN_CLAIMED, "", "", "{}"); /* the process had died */
+    add_at(9005, MOON_EVENT_RUN_CREATED, "3", "", "{}");
+    add_at(9010, MOON_EVENT_LOG, "", "3", "{}");
+    drive("", 80);
+    drive("1", 40);
+    drive("2", 50);
+    drive("3", 5);
+    add_at(9012, MOON_EVENT_RUN_FINISHED, "2", "", "{}");
+    add_at(9050, MOON_EVENT_RUN_FINISHED, "", "", "{}");
+    drive("", 120);
+    drive("2", 52);
+}
+
+static void test_journal_replay__what_is_shared_was_not_driven(void **state) {
+    (void)state;
+    moon__replay_share(replay, 3);
+    add_at(100, MOON_EVENT_RUN_CREATED, "", "", "{}");
+    add_at(110, MOON_EVENT_RUN_CREATED, "1", "", "{}");
+    add_at(200, MOON_EVENT_LOG, "", "1", "{}");
+    add_at(900, MOON_EVENT_RUN_CLAIMED, "", "", "{}");
+    add_at(907, MOON_EVENT_LOG, "", "2", "{}");
+    drive("", 7);
+    drive("1", 7);
+}
+
+static void test_journal_replay__use_counts_for_all_above(void **state) {
+    (void)state;
+    static const struct {
+        const char *path;
+        int64_t tokens, steps;
+        double usd;
+    } rows[] = {{"", 111, 3, 0.75}, {"1", 110, 2, 0.75}, {"1.c1", 10, 1, -1}, {"1.c1.1", 10, 1, -1}, {"12", 0, 0, -1}};
+    const moon_usage one = {.input_tokens = 1, .usd = -1, .steps = 1},
+                     ten = {.input_tokens = 10, .usd = -1, .steps = 1},
+                     hundred = {.input_tokens = 100, .usd = 0.75, .steps = 1};
+    assert_int_equal(moon__replay_spend(replay, "", &one), MOON_OK);
+    assert_int_equal(moon__replay_spend(replay, "1.c1.1", &ten), MOON_OK);
+    assert_int_equal(moon__replay_spend(replay, "1", &hundred), MOON_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        moon_usage u = moon__replay_spent(replay, rows[i].path);
+        if (u.input_tokens != rows[i].tokens || u.steps != rows[i].steps || u.usd != rows[i].usd)
+            fail_msg("\"%s\": %d tokens, %d steps, %g USD", rows[i].path, (int)u.input_tokens, (int)u.steps, u.usd);
+    }
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(test_journal_replay__##name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -236,6 +301,9 @@ int main(void) {
         T(a_child_is_an_operation_of_its_parent),
         T(paths_are_left_alone_by_others),
         T(tells_the_last_operation_of_a_path),
+        T(time_counts_while_a_run_is_driven),
+        T(what_is_shared_was_not_driven),
+        T(use_counts_for_all_above),
         T(holds_many),
         T(an_empty_one_holds_nothing),
     };
