@@ -77,7 +77,7 @@ moon_status moon__http_model_new(moon__model **out, moon__models *models, const 
     m->base.hides_cost = options->hides_cost && (options->price.input < 0 || options->price.output < 0);
     m->models = models;
     m->provider = options->provider;
-    m->max_output_tokens = options->max_output_tokens;
+    m->base.max_output_tokens = options->max_output_tokens;
     m->send_reasoning = options->send_reasoning;
     m->defaults = (moon_wire_settings){.temperature = -1, .top_p = -1, .seed = -1};
     if (options->defaults) m->defaults = *options->defaults;
@@ -150,7 +150,8 @@ static void merge_defaults(moon_wire_settings *wire, const moon__remote *m) {
     if (wire->top_p < 0) wire->top_p = defaults->top_p;
     if (wire->seed < 0) wire->seed = defaults->seed;
     if (!wire->reasoning_effort) wire->reasoning_effort = defaults->reasoning_effort;
-    if (wire->max_output_tokens < 0 && m->max_output_tokens > 0) wire->max_output_tokens = m->max_output_tokens;
+    if (wire->max_output_tokens < 0 && m->base.max_output_tokens > 0)
+        wire->max_output_tokens = m->base.max_output_tokens;
     wire->model = m->wire_model;
     wire->extra = NULL;
 }

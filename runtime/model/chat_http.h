@@ -20,7 +20,6 @@ typedef struct moon__remote {
     char *shown; /* the base URL without user and password */
     char *wire_model, *key, *key_name, *extra, *effort;
     moon_wire_settings defaults;
-    int64_t max_output_tokens;
     bool send_reasoning;
 } moon__remote;
 

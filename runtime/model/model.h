@@ -74,6 +74,7 @@ struct moon__model {
     char *name;   /* "openai/gpt-5-mini" */
     char *source; /* why this one */
     moon__price price;
+    int64_t max_output_tokens; /* of an answer, where the agent says nothing; 0 or less: not given */
     bool scripted;
     bool hides_cost;                 /* there is no price, and its answers will not say what they cost */
     const char *base_url, *key_name; /* borrowed from the implementation; NULL if there is none */

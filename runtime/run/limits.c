@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Limits. Each run has its own, and uses up those of every run above it; a limit is checked before what it limits is
- * begun, and "nothing left" always means stop: a run that may make no tool call makes no request either, but one that
- * has made all it may can still answer. -1 stands for "not given", so that a 0 that somebody computed stays a 0.
+ * begun (of a request to a model in budget.c), and "nothing left" always means stop: a run that may make no tool call
+ * makes no request either, but one that has made all it may can still answer. -1 stands for "not given", so that a 0
+ * that somebody computed stays a 0.
  */
 #include <math.h>
 #include <string.h>
@@ -67,14 +68,11 @@ void moon__limits_write(moon__jw *w, const char *name, const moon_limits *l) {
     moon__jw_end(w);
 }
 
-/* Says which run of the tree a limit belongs to, where that is not the run itself. */
-static bool refuse(const moon_run *run, const moon_run *holder, moon_stop stop, moon_stop *why, moon__buf *text,
-                   const char *unit, double limit) {
+void moon__limits_refuse(const moon_run *run, const moon_run *holder, moon_stop stop, moon__buf *text, const char *unit,
+                         double limit) {
     bool many = limit != 1 && stop != MOON_STOP_USD;
-    *why = stop;
     moon__buf_printf(text, "the limit of %.6g %s%s%s%s is reached", limit, unit, many ? "s" : "",
                      holder == run ? "" : " of ", holder == run ? "" : holder->runnable->name);
-    return false;
 }
 
 bool moon__limits_usd(const moon_run *run) {
@@ -89,27 +87,13 @@ void moon__limits_count(moon_run *run, int64_t steps, int64_t calls) {
     }
 }
 
-bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text) {
-    for (const moon_run *r = run; r; r = r->parent) {
-        const moon_limits *l = &r->limits;
-        int64_t tokens = r->usage.input_tokens + r->usage.output_tokens;
-        if (l->seconds == 0) return refuse(run, r, MOON_STOP_SECONDS, why, text, "second", 0);
-        if (l->tool_calls == 0) return refuse(run, r, MOON_STOP_TOOL_CALLS, why, text, "tool call", 0);
-        if (l->steps >= 0 && r->usage.steps >= l->steps)
-            return refuse(run, r, MOON_STOP_STEPS, why, text, "step", (double)l->steps);
-        if (l->tokens >= 0 && tokens >= l->tokens)
-            return refuse(run, r, MOON_STOP_TOKENS, why, text, "token", (double)l->tokens);
-        if (l->usd >= 0 && fmax(r->usage.usd, 0) >= l->usd)
-            return refuse(run, r, MOON_STOP_USD, why, text, "USD", l->usd);
-    }
-    moon__limits_count(run, 1, 0);
-    return true;
-}
-
 bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *text) {
     for (const moon_run *r = run; r; r = r->parent)
-        if (r->limits.tool_calls >= 0 && n > r->limits.tool_calls - r->usage.tool_calls)
-            return refuse(run, r, MOON_STOP_TOOL_CALLS, why, text, "tool call", (double)r->limits.tool_calls);
+        if (r->limits.tool_calls >= 0 && n > r->limits.tool_calls - r->usage.tool_calls) {
+            *why = MOON_STOP_TOOL_CALLS;
+            moon__limits_refuse(run, r, *why, text, "tool call", (double)r->limits.tool_calls);
+            return false;
+        }
     moon__limits_count(run, 0, n);
     return true;
 }

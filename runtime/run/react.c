@@ -3,7 +3,7 @@
  * The agent's loop: ask the model → run the tool calls of its answer → give it the results → ask again, until an answer
  * has none. Each round is a step.
  *
- * - start ──► step ──► asking ──► answer has calls ──► calling ──► step …
+ * - start ──► step ──► (waiting for budget) ──► asking ──► answer has calls ──► calling ──► step …
  * - answer has none ──► checked against the output schema, if there is one ──► finished, or step: asked again
  * - step, and a limit is reached ──► finished, without a request
  * - asking, and the provider gave up ──► finished
@@ -31,7 +31,9 @@ typedef struct react {
     bool recorded, shared; /* the answer at hand is from the journal; and there from before a fork */
     unsigned lane, repairs;
     uint64_t context; /* a hash of the conversation so far, the tools included */
-    char key[24];     /* of this step's events: its number in this run */
+    moon__tally tally;
+    moon__hold hold; /* of the request that is made, or waits for budget */
+    char key[24];    /* of this step's events: its number in this run */
     int64_t steps, step_started_us;
     moon__defer next; /* the next step, or the end */
     char *last_text;  /* the last text the model wrote; kept for a run that a limit ends */
@@ -55,6 +57,7 @@ static void clean_up(void *ctx) {
 
 static void finish(react *r, moon_stop stop, const char *text, size_t length, const char *error) {
     moon_run *run = r->run;
+    moon__hold_end(&r->hold);
     run->state = NULL;
     if (text)
         moon__run_finish(run, stop, text, length, error);
@@ -129,6 +132,7 @@ static void tell_answer(react *r, const moon__answer *answer) {
 /* ---- a step ---- */
 
 static void mix(react *r, const char *text, size_t n) {
+    r->tally.bytes += n;
     r->context = (r->context ^ moon_hash(text, n)) * UINT64_C(0x9e3779b97f4a7c15) + n;
 }
 
@@ -235,28 +239,35 @@ static bool recorded_step(react *r) {
     return true;
 }
 
-static void ask(react *r) {
+static void request(react *r) {
     moon_run *run = r->run;
-    moon_stop why;
+    moon_error error = {0};
+    moon__ask ask = {.lane = r->lane,
+                     .deltas = run->tree->journal.live,
+                     .delta = on_delta,
+                     .retry = on_retry,
+                     .done = on_answer,
+                     .ctx = r};
+    r->step_started_us = moon__loop_now(run->runtime->loop);
+    tell_step(r);
+    r->asking = !run->stopping; /* else cancel() has arranged the end */
+    if (r->asking && r->chat->model->ops->ask(r->chat, &ask, &error)) {
+        r->asking = false;
+        fail(r, &error);
+    }
+}
+
+/* Also when the wait for budget is over. */
+static void ask(void *ctx) {
+    react *r = ctx;
+    moon_stop why = MOON_STOP_FAILED;
     moon__buf text;
     moon__buf_init(&text, 1024);
-    if (!moon__limits_step(run, &why, &text))
-        finish(r, why, NULL, 0, text.p);
-    else {
-        moon_error error = {0};
-        moon__ask request = {.lane = r->lane,
-                             .deltas = run->tree->journal.live,
-                             .delta = on_delta,
-                             .retry = on_retry,
-                             .done = on_answer,
-                             .ctx = r};
-        r->step_started_us = moon__loop_now(run->runtime->loop);
-        tell_step(r);
-        r->asking = !run->stopping; /* else cancel() has arranged the end */
-        if (r->asking && r->chat->model->ops->ask(r->chat, &request, &error)) {
-            r->asking = false;
-            fail(r, &error);
-        }
+    moon__hold_guess(&r->hold, &r->tally, r->chat->model, r->agent->settings.wire.max_output_tokens);
+    switch (moon__hold_begin(&r->hold, &why, &text)) {
+    case MOON__BUDGET_HELD: request(r); break;
+    case MOON__BUDGET_WAITS: break;
+    case MOON__BUDGET_OVER: finish(r, why, NULL, 0, text.p); break;
     }
     moon__buf_fini(&text);
 }
@@ -403,10 +414,12 @@ static moon_stop why_no_answer(moon_status status, const moon_error *error) {
 static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error) {
     react *r = ctx;
     r->asking = false;
+    moon__hold_end(&r->hold);
     if (status) {
         finish(r, why_no_answer(status, error), NULL, 0, error->text);
         return;
     }
+    moon__tally_answer(&r->tally, &answer->usage);
     if (!r->recorded) moon__limits_use(r->run, &answer->usage); /* else it counts since the run was resumed */
     tell_answer(r, answer);
     if (r->run->stopping) return; /* cancel() has arranged the end */
@@ -483,7 +496,12 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     const moon__agent *agent = (const moon__agent *)runnable;
     react *r = calloc(1, sizeof *r);
     if (!r) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
-    *r = (react){.run = run, .agent = agent, .lane = run->runtime->next_lane++, .next = {.fn = step, .ctx = r}};
+    *r = (react){.run = run,
+                 .agent = agent,
+                 .lane = run->runtime->next_lane++,
+                 .next = {.fn = step, .ctx = r},
+                 .tally = {.usd = -1},
+                 .hold = {.run = run, .ready = ask, .ctx = r}};
     moon__limits_tighten(&run->limits, &agent->limits);
     moon__calls_options options = {.run = run,
                                    .agent = agent,
@@ -527,6 +545,7 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
         moon__calls_cancel(r->calls); /* on_results finishes */
     else
         go_on(r);
+    moon__hold_end(&r->hold);
 }
 
 const moon__runnable_ops moon__agent_ops = {.start = start, .cancel = cancel, .free = moon__agent_free};

@@ -252,7 +252,10 @@ static void after(void *ctx) {
     if (run->on_done) run->on_done(run->on_done_ctx, run);
     moon__run_busy(run, -1);
     if (parent && --parent->children == 0 && parent->ended) complete(parent);
-    if (!parent) moon__waiting_end(run);
+    if (!parent) {
+        moon__waiting_end(run);
+        moon__line_end(run->tree);
+    }
     moon_run_unref(run);
 }
 
@@ -381,6 +384,7 @@ moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_
     moon__tree *tree = run->tree;
     tree->root = run;
     moon__waiting_init(run);
+    moon__line_init(tree);
     moon__journal_init(&tree->journal, &run->runtime->clock, &run->runtime->random);
     tree->created_us = run->runtime->clock.wall_us(run->runtime->clock.ctx);
     tree->seed = moon__random_u64(&run->runtime->random) >> 11; /* as much as JSON can hold */

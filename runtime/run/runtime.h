@@ -43,6 +43,36 @@ typedef struct moon__waiting {
     size_t n_items;
 } moon__waiting;
 
+/* Model calls that are under way in a run and below it, and what they will use up as far as it could be told
+ * (budget.c). */
+typedef struct moon__held {
+    unsigned calls, unpriced; /* unpriced: of them, those whose cost nobody could tell */
+    unsigned waiting;         /* calls that wait for room in this run's limits */
+    int64_t tokens;
+    double usd;
+    uint64_t passed_over; /* the turn of the line in which somebody went on waiting for it */
+} moon__held;
+
+/* A model call's part of the budget; embedded in its owner. */
+typedef struct moon__hold {
+    moon_run *run;
+    int64_t tokens; /* what it is likely to use */
+    double usd;     /* below 0: nobody knows, and it has no company where a limit of usd holds */
+    /* The wait is over: moon__hold_begin again. From the loop. */
+    void (*ready)(void *ctx);
+    void *ctx;
+    enum { MOON__HOLD_NONE, MOON__HOLD_WAITING, MOON__HOLD_HELD } state;
+    moon_run *holder; /* of the limits that it waits for */
+    struct moon__hold *next;
+} moon__hold;
+
+/* Of a tree: calls that wait, in the order in which they came. */
+typedef struct moon__line {
+    moon__hold *first;
+    moon__defer look;
+    uint64_t turn;
+} moon__line;
+
 /* What one root run owns for its whole tree. */
 typedef struct moon__tree {
     moon_run *root;
@@ -61,6 +91,7 @@ typedef struct moon__tree {
     unsigned asked;      /* calls that wait for leave */
     char asked_tool[64]; /* the last of them */
     moon__waiting waiting;
+    moon__line line;
     bool allow_all, can_ask, park;
     bool deltas; /* the host wants what is shown only */
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
@@ -89,6 +120,7 @@ struct moon_run {
     moon_limits limits;
     moon_limits given; /* with the root, by who started it */
     moon_usage usage;  /* children's included */
+    moon__held held;   /* likewise */
     int64_t started_us;
     moon__timer deadline;
     moon__defer after;              /* brings the end to the loop */
@@ -141,8 +173,9 @@ void moon__limits_replace(moon_limits *limits, const moon_limits *other);
 /* Reads the limits of a JSON object {steps, tool_calls, seconds, tokens, usd}; numbers from 0 up. */
 MOON_MUST_USE moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error);
 void moon__limits_write(moon__jw *w, const char *name, const moon_limits *limits);
-/* May the run make one more request? Counts it when it may: true. Else *why and a text. */
-bool moon__limits_step(moon_run *run, moon_stop *why, moon__buf *text);
+/* The words for a limit of holder that ends run; they say whose it is, where that is not the run's own. */
+void moon__limits_refuse(const moon_run *run, const moon_run *holder, moon_stop stop, moon__buf *text, const char *unit,
+                         double limit);
 /* Does one for usd hold for the run? */
 bool moon__limits_usd(const moon_run *run);
 /* Counts steps and tool calls. */
@@ -151,6 +184,27 @@ void moon__limits_count(moon_run *run, int64_t steps, int64_t calls);
 bool moon__limits_calls(moon_run *run, int64_t n, moon_stop *why, moon__buf *text);
 /* Adds an answer's usage to the run and all above it. */
 void moon__limits_use(moon_run *run, const moon_usage *usage);
+
+/* ---- budget (budget.c) ---- */
+
+/* What is known of a conversation's size. */
+typedef struct moon__tally {
+    int64_t input, output; /* tokens of the last answer; 0: not known */
+    size_t bytes;          /* that came to it since */
+    double usd;            /* of the last answer; below 0: not known */
+} moon__tally;
+void moon__tally_answer(moon__tally *tally, const moon_usage *usage);
+
+typedef enum moon__budget { MOON__BUDGET_HELD, MOON__BUDGET_WAITS, MOON__BUDGET_OVER } moon__budget;
+/* Sets what the next call is likely to use. max_output: what it is told as its limit; 0 or less: nothing. */
+void moon__hold_guess(moon__hold *hold, const moon__tally *tally, const moon__model *model, int64_t max_output);
+/* May the run make one more request? HELD: it may, and it is counted. WAITS: ready comes, unless moon__hold_end comes
+ * before. OVER: *why, and a text. */
+moon__budget moon__hold_begin(moon__hold *hold, moon_stop *why, moon__buf *text);
+/* The call has ended, however, or is not to be made any more. Harmless when there is nothing to end. */
+void moon__hold_end(moon__hold *hold);
+void moon__line_init(moon__tree *tree);
+void moon__line_end(moon__tree *tree);
 
 /* ---- policy (policy.c): the one function ---- */
 
