@@ -9,8 +9,9 @@
 #include "builtin.h"
 #include "file.h"
 
-/* Looks at what is at path now. False: the call has been ended, because that must not be replaced. */
-static bool check_old(moon_call *call, const char *path, bool *exists) {
+/* Looks at what is at path now. False: the call has been ended, because that must not be replaced. What is there
+ * already may be written again: so a call that a crash cut off after its effect is made again. */
+static bool check_old(moon_call *call, const char *path, const char *content, size_t length, bool *exists) {
     moon_error error = {0};
     int fd;
     moon_status status = moon_call_open(call, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0, &fd, &error);
@@ -32,7 +33,8 @@ static bool check_old(moon_call *call, const char *path, bool *exists) {
     else if (st.st_size > MOON__FILE_WHOLE_MAX)
         ok = true; /* too large to have been remembered */
     else if (moon__file_slurp(call, path, fd, (size_t)st.st_size, &data, &n)) {
-        ok = !moon__file_changed(call, path, data, n);
+        bool same = n == length && (!n || memcmp(data, content, n) == 0);
+        ok = same || !moon__file_changed(call, path, data, n);
         if (!ok)
             moon_call_fail(call, "%.300s has changed since it was read: read it again, then decide what to write",
                            path);
@@ -48,7 +50,7 @@ static void start(void *self, moon_call *call, const moon_json *args) {
     const char *path = moon__arg_str(args, "path", NULL), *content = moon__arg_str(args, "content", &n);
     moon_error error = {0};
     bool exists;
-    if (!check_old(call, path, &exists)) return;
+    if (!check_old(call, path, content, n, &exists)) return;
     if (moon_call_replace(call, path, content, n, 0, &error)) {
         moon_call_fail_error(call, &error);
         return;

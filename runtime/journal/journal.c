@@ -159,14 +159,27 @@ void moon__journal_append(moon__journal *journal, moon_event_type type, const ch
     if (journal->sink) journal->sink(journal->ctx, &event);
 }
 
-void moon__journal_side(moon__journal *journal, const moon_side *side) {
-    if (!journal->kept || journal->lost) return;
-    moon__side *s = moon__slabs_take(journal->slabs, sizeof *s);
-    if (!s) {
+/* One that has room for n bytes; NULL: there is nobody to give it to. */
+static moon__side *new_side(moon__journal *journal, size_t n) {
+    if (!journal->kept || journal->lost) return NULL;
+    moon__side *s = moon__slabs_take(journal->slabs, sizeof *s + n);
+    if (!s)
         lose(journal, MOON_ENOMEM);
-        return;
-    }
-    *s = (moon__side){.side = *side};
+    else
+        *s = (moon__side){.next = NULL};
+    return s;
+}
+
+static void add_side(moon__journal *journal, moon__side *s) {
+    *journal->sides_end = s;
+    journal->sides_end = &s->next;
+    journal->dirty(journal->keeper, journal);
+}
+
+void moon__journal_side(moon__journal *journal, const moon_side *side) {
+    moon__side *s = new_side(journal, 0);
+    if (!s) return;
+    s->side = *side;
     if (side->info) {
         s->info = *side->info;
         s->side.info = &s->info;
@@ -175,9 +188,16 @@ void moon__journal_side(moon__journal *journal, const moon_side *side) {
         snprintf(s->key, sizeof s->key, "%s", side->key);
         s->side.key = s->key;
     }
-    *journal->sides_end = s;
-    journal->sides_end = &s->next;
-    journal->dirty(journal->keeper, journal);
+    add_side(journal, s);
+}
+
+void moon__journal_blob(moon__journal *journal, const unsigned char hash[MOON_HASH_SIZE], const char *bytes, size_t n) {
+    moon__side *s = new_side(journal, n);
+    if (!s) return;
+    memcpy(s->hash, hash, MOON_HASH_SIZE);
+    if (n) memcpy(s->bytes, bytes, n);
+    s->side = (moon_side){.kind = MOON_SIDE_BLOB, .hash = s->hash, .bytes = s->bytes, .length = n};
+    add_side(journal, s);
 }
 
 /* ---- waiting ---- */

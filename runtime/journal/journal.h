@@ -32,8 +32,10 @@ typedef struct moon__entry {
 typedef struct moon__side {
     struct moon__side *next;
     moon_side side;
-    moon_run_info info; /* of CREATE and UPDATE */
-    char key[64];       /* of TIMER */
+    moon_run_info info;                 /* of CREATE and UPDATE */
+    char key[64];                       /* of TIMER */
+    unsigned char hash[MOON_HASH_SIZE]; /* of a blob whose bytes are the side's own */
+    char bytes[];
 } moon__side;
 
 /* Called once, from the loop, when the events up to now are durable; or with why they will not be. */
@@ -82,6 +84,8 @@ void moon__journal_append(moon__journal *journal, moon_event_type type, const ch
                           const moon__buf *body);
 /* Adds a side operation to what is pending; what it points to stays until it is durable, but for info and key. */
 void moon__journal_side(moon__journal *journal, const moon_side *side);
+/* The same for bytes to be kept under their hash, which are copied. */
+void moon__journal_blob(moon__journal *journal, const unsigned char hash[MOON_HASH_SIZE], const char *bytes, size_t n);
 /* True: all events up to now are durable, or the journal is not kept. Else the wait is called later; it stays its
  * owner's and must live until then. */
 bool moon__journal_wait(moon__journal *journal, moon__durable *wait);

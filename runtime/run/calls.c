@@ -99,7 +99,9 @@ static void on_call_done(void *ctx, const moon__call_result *result) {
     s->is_json = result->json;
     s->cancelled = calls->o.run->stopping;
     moon__slot_over(s, result->text, result->length, result->ok);
+    s->result = result;
     moon__slot_settle(s);
+    s->result = NULL;
     ran(calls);
     pump(calls);
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remains.h"
 #include "runtime.h"
 #include "shape.h"
 #include "text.h"
@@ -28,6 +29,7 @@ typedef struct visit {
     const char *input;      /* of a fork: a message more; NULL: none */
     size_t input_length;
     moon__replay *replay;
+    moon__remains remains;
     bool found, finished;
     char *name, *script, *workspace, *preview;
     int64_t created_us;
@@ -91,6 +93,7 @@ static bool on_record(void *ctx, const moon_record *record) {
     if (!v->status) v->status = moon__replay_add(v->replay, record);
     if (!v->status && record->type == MOON_EVENT_MODEL_RESPONSE && record->seq > v->shared)
         v->status = spend(v, record);
+    if (!v->status) v->status = moon__remains_add(&v->remains, record);
     return v->status == MOON_OK;
 }
 
@@ -184,6 +187,7 @@ static moon_status pay(void *ctx, const moon_store_ops *ops, moon_store *store, 
         memcpy(v->hash, v->before, MOON_HASH_SIZE);
     }
     v->at = v->seq;
+    if (!status) status = moon__remains_fetch(&v->remains, ops, store, error);
     if (!status && v->purpose != REPLAY) status = take(v, ops, store, error);
     if (status && v->purpose == RESUME) ops->release(store, v->from);
     return status;
@@ -191,6 +195,7 @@ static moon_status pay(void *ctx, const moon_store_ops *ops, moon_store *store, 
 
 static void free_visit(visit *v) {
     moon__replay_free(v->replay);
+    moon__remains_fini(&v->remains);
     free(v->name);
     free(v->script);
     free(v->workspace);
@@ -262,7 +267,7 @@ static moon_status make_runnable(moon_runtime *rt, const moon_json *created, boo
 }
 
 /* What it was started with holds unless something else is said now. */
-static moon_status set_up(moon_run *run, const visit *v, const moon_json *created, const moon_run_options *options,
+static moon_status set_up(moon_run *run, visit *v, const moon_json *created, const moon_run_options *options,
                           moon_error *error) {
     moon_run_options with = *options;
     if (!with.model) with.model = moon_json_str(moon_json_get(created, "model"), NULL);
@@ -278,6 +283,11 @@ static moon_status set_up(moon_run *run, const visit *v, const moon_json *create
     memcpy(journal->id, v->id, sizeof journal->id);
     journal->seq = journal->taken = journal->durable = v->seq;
     memcpy(journal->hash, v->hash, MOON_HASH_SIZE);
+    if (v->remains.scratch) {
+        moon__scratch_free(tree->scratch);
+        tree->scratch = v->remains.scratch;
+        v->remains.scratch = NULL;
+    }
     if (v->purpose == RESUME) run->started_us -= moon__replay_driven(v->replay, "");
     run->usage = moon__replay_spent(v->replay, "");
     status = moon__limits_read(&run->given, moon_json_get(created, "limits"), error);
@@ -343,7 +353,8 @@ static moon_status go(moon_run **out, moon_runtime *rt, visit *v, int rehearsal,
         snprintf(v->id, sizeof v->id, "%s", v->from);
     v->replay = moon__replay_new();
     if (!v->replay) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
-    moon_status status = moon__keeper_do(rt->keeper, pay, v, error);
+    moon_status status = v->purpose == REPLAY ? MOON_OK : moon__scratch_new(&v->remains.scratch, rt->space, error);
+    if (!status) status = moon__keeper_do(rt->keeper, pay, v, error);
     bool claimed = status == MOON_OK && v->purpose != REPLAY;
     if (!status) status = begin(out, rt, v, rehearsal, options, error);
     if (status && claimed) moon__keeper_release(rt->keeper, v->id);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "remains.h"
 #include "slot.h"
 #include "text.h"
 
@@ -59,6 +60,7 @@ void moon__slot_tell(moon__slot *s, moon_event_type type) {
         if (s->denied) moon__jw_bool(&w, "denied", true);
         if (s->cancelled) moon__jw_bool(&w, "cancelled", true);
         if (s->unknown) moon__jw_bool(&w, "unknown", true);
+        if (s->result) moon__remains_write(&w, &run->tree->journal, s->result);
     } else {
         moon__jw_str(&w, "model_call", s->model_id, SIZE_MAX);
         write_arguments(&w, s);

@@ -32,6 +32,7 @@ typedef struct moon__slot {
     uint64_t signature; /* of tool and arguments */
     moon__slot_state state;
     moon_call *call;
+    const moon__call_result *result; /* while it is taken */
     char *text;
     size_t length;
     bool ok, ran, is_json, denied, cancelled, unknown;

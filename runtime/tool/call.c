@@ -38,7 +38,8 @@ typedef struct block {
 
 struct moon_call {
     moon__call_options o;
-    moon__buf out;
+    moon__buf out, whole; /* whole: of a result that was cut */
+    moon__seen *seen;
     moon__jw json;
     bool is_json, failed, timed_out;
     atomic_bool cancelled, ended;
@@ -65,6 +66,7 @@ static void free_call(moon_call *call) {
         free(b);
     }
     moon__buf_fini(&call->out);
+    moon__buf_fini(&call->whole);
     moon__json_free(call->o.args);
     moon__scratch_unref(call->o.scratch);
     free(call);
@@ -105,7 +107,7 @@ static void cut(moon_call *call, size_t max) {
     moon__buf_add(&cut, whole, head);
     moon__buf_printf(&cut, "\n[… %zu bytes left out …]\n", from - head);
     moon__buf_add(&cut, whole + from, n - from);
-    moon__buf_fini(&call->out);
+    call->whole = call->out;
     call->out = cut;
     if (cut.status) fail_text(call, "no memory for the result of %s", call->o.entry->tool->name);
     call->result.truncated = true;
@@ -150,6 +152,9 @@ static void deliver(moon_call *call) {
     call->result.json = call->is_json;
     call->result.text = call->out.p ? call->out.p : "";
     call->result.length = call->out.len;
+    call->result.whole = call->whole.p;
+    call->result.whole_length = call->whole.len;
+    call->result.seen = call->seen;
     call->result.wall_ms = (moon__loop_now(call->o.loop) - call->started_us) / 1000;
     call->o.done(call->o.ctx, &call->result);
     free_call(call);
@@ -404,8 +409,18 @@ moon_status moon_call_replace(moon_call *call, const char *path, const void *dat
     return moon__scratch_replace(call->o.scratch, path, data, length, mode, error);
 }
 
+/* The call keeps it too, for the journal; without memory it is not there after a resume, which only weakens a warning.
+ */
 void moon_call_remember(moon_call *call, const char *path, uint64_t hash) {
+    moon__seen **at = &call->seen;
+    size_t n = strlen(path) + 1;
     moon__scratch_remember(call->o.scratch, path, hash);
+    while (*at && strcmp((*at)->path, path) != 0) at = &(*at)->next;
+    if (!*at && (*at = moon_call_alloc(call, sizeof **at + n))) {
+        (*at)->next = NULL;
+        memcpy((*at)->path, path, n);
+    }
+    if (*at) (*at)->hash = hash;
 }
 
 bool moon_call_recall(moon_call *call, const char *path, uint64_t *hash) {

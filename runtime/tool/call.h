@@ -18,6 +18,13 @@
 
 enum { MOON__CALL_GRACE_MS = 5000 };
 
+/* What a call has seen of a file (moon_call_remember). */
+typedef struct moon__seen {
+    struct moon__seen *next;
+    uint64_t hash;
+    char path[];
+} moon__seen;
+
 typedef struct moon__call_result {
     bool ok;
     bool json;      /* the text is one JSON value */
@@ -25,6 +32,9 @@ typedef struct moon__call_result {
     const char *text;
     size_t length;
     char spill[32];
+    const char *whole; /* the text of spill */
+    size_t whole_length;
+    const moon__seen *seen;
     int64_t wall_ms;
 } moon__call_result;
 

@@ -389,6 +389,15 @@ static moon_status make_spill(moon__scratch *scratch, moon_error *error) {
     return MOON_EIO;
 }
 
+static moon_status write_spill(const moon__scratch *scratch, const char *name, const char *text, size_t n,
+                               moon_error *error) {
+    int fd = openat(scratch->spill_fd, name + sizeof spill_prefix - 1, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int bad = fd < 0 || write_all(fd, text, n), cause = errno;
+    if (fd >= 0 && close(fd) && !bad) bad = 1, cause = errno;
+    if (!bad) return MOON_OK;
+    return moon_error_set(error, MOON_EIO, "cannot keep a result: %s", strerror(cause));
+}
+
 moon_status moon__scratch_spill(moon__scratch *scratch, const char *text, size_t n, char name[32], moon_error *error) {
     pthread_mutex_lock(&scratch->lock);
     moon_status status = scratch->spill_fd < 0 ? make_spill(scratch, error) : MOON_OK;
@@ -396,9 +405,25 @@ moon_status moon__scratch_spill(moon__scratch *scratch, const char *text, size_t
     pthread_mutex_unlock(&scratch->lock);
     if (status) return status;
     snprintf(name, 32, "%s%u.txt", spill_prefix, number);
-    int fd = openat(scratch->spill_fd, name + sizeof spill_prefix - 1, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int bad = fd < 0 || write_all(fd, text, n), cause = errno;
-    if (fd >= 0 && close(fd) && !bad) bad = 1, cause = errno;
-    if (!bad) return MOON_OK;
-    return moon_error_set(error, MOON_EIO, "cannot keep a result: %s", strerror(cause));
+    return write_spill(scratch, name, text, n, error);
+}
+
+/* The number of a name that spill() may have given; 0: it is none. */
+static unsigned spill_number(const char *name) {
+    unsigned number = 0;
+    char again[32];
+    if (sscanf(name, "@spill/%6u", &number) != 1) return 0;
+    snprintf(again, sizeof again, "%s%u.txt", spill_prefix, number);
+    return strcmp(name, again) == 0 ? number : 0;
+}
+
+moon_status moon__scratch_restore(moon__scratch *scratch, const char *name, const char *text, size_t n,
+                                  moon_error *error) {
+    unsigned number = spill_number(name);
+    if (!number) return moon_error_set(error, MOON_ECORRUPT, "%.31s is no name of a result that was kept", name);
+    pthread_mutex_lock(&scratch->lock);
+    moon_status status = scratch->spill_fd < 0 ? make_spill(scratch, error) : MOON_OK;
+    if (!status && number > scratch->spill_count) scratch->spill_count = number;
+    pthread_mutex_unlock(&scratch->lock);
+    return status ? status : write_spill(scratch, name, text, n, error);
 }

@@ -28,5 +28,8 @@ const char *moon__scratch_note_get(moon__scratch *scratch, const char *name);
 /* Keeps a long result; gives its name ("@spill/3.txt", at most 31 bytes). */
 MOON_MUST_USE moon_status moon__scratch_spill(moon__scratch *scratch, const char *text, size_t n, char name[32],
                                               moon_error *error);
+/* Puts one back under the name that it had, in a new process; later ones get other names. */
+MOON_MUST_USE moon_status moon__scratch_restore(moon__scratch *scratch, const char *name, const char *text, size_t n,
+                                                moon_error *error);
 moon__space *moon__scratch_space(moon__scratch *scratch);
 #endif

@@ -221,6 +221,30 @@ static void test_tool_space__spilled_results_are_readable_and_go(void **state) {
     end(&f);
 }
 
+static void test_tool_space__a_spilled_result_can_be_put_back(void **state) {
+    (void)state;
+    static const char *const wrong[] = {"@spill/0.txt",   "@spill/01.txt",     "@spill/1.txt.", "@spill/1",
+                                        "1.txt",          "@spill/../x.txt",   "@spill/-1.txt", "@spill/.txt",
+                                        "@spill/1/2.txt", "@spill/9999999.txt"};
+    fixture f;
+    moon_error error = {0};
+    char name[32], text[64];
+    begin(&f);
+    assert_int_equal(moon__scratch_restore(f.scratch, "@spill/3.txt", "third", 5, &error), MOON_OK);
+    assert_int_equal(moon__scratch_restore(f.scratch, "@spill/1.txt", "first", 5, &error), MOON_OK);
+    assert_int_not_equal(moon__scratch_restore(f.scratch, "@spill/1.txt", "again", 5, &error), MOON_OK);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        if (moon__scratch_restore(f.scratch, wrong[i], "x", 1, &error) != MOON_ECORRUPT) fail_msg("%s", wrong[i]);
+    assert_int_equal(moon__scratch_spill(f.scratch, "next", 4, name, &error), MOON_OK);
+    assert_string_equal(name, "@spill/4.txt");
+    assert_int_equal(try_open(&f, "@spill/1.txt", text), MOON_OK);
+    assert_string_equal(text, "first");
+    assert_int_equal(try_open(&f, "@spill/3.txt", text), MOON_OK);
+    assert_string_equal(text, "third");
+    assert_int_equal(try_open(&f, "@spill/2.txt", text), MOON_ENOTFOUND);
+    end(&f);
+}
+
 static void test_tool_space__missing_directory_is_an_error(void **state) {
     (void)state;
     moon__space *space;
@@ -238,6 +262,7 @@ int main(void) {
         cmocka_unit_test(test_tool_space__replace_is_atomic_and_keeps_the_mode),
         cmocka_unit_test(test_tool_space__remembers_files_by_any_spelling),
         cmocka_unit_test(test_tool_space__spilled_results_are_readable_and_go),
+        cmocka_unit_test(test_tool_space__a_spilled_result_can_be_put_back),
         cmocka_unit_test(test_tool_space__missing_directory_is_an_error),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

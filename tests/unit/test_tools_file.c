@@ -136,6 +136,15 @@ static void test_file_write__creates_and_replaces(void **state) {
     assert_int_equal(st.st_mode & 0777, 0751);
 }
 
+static void test_file_write__may_write_again_what_is_there(void **state) {
+    files *f = *state;
+    files_put(f, "a", "one\n");
+    assert_true(files_call(f, READ, "{\"path\":\"a\"}").ok);
+    files_put(f, "a", "two\n"); /* as a call has left it whose process died before it could say so */
+    files_expect(f, WRITE, "{\"path\":\"a\",\"content\":\"two\\n\"}", "replaced a with 4 bytes (1 line)");
+    assert_true(files_call(f, EDIT, "{\"path\":\"a\",\"old\":\"two\",\"new\":\"three\"}").ok);
+}
+
 static void test_file_write__refuses_what_changed_since_it_was_read(void **state) {
     files *f = *state;
     files_put(f, "a", "one\n");
@@ -511,6 +520,7 @@ int main(void) {
         FILES_TEST(test_file_read__large_file_streams),
         FILES_TEST(test_file_read__result_stays_under_its_ceiling),
         FILES_TEST(test_file_write__creates_and_replaces),
+        FILES_TEST(test_file_write__may_write_again_what_is_there),
         FILES_TEST(test_file_write__refuses_what_changed_since_it_was_read),
         FILES_TEST(test_file_write__refuses_links_and_directories),
         cmocka_unit_test(test_edit__matches),
