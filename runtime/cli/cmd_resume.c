@@ -8,11 +8,23 @@
 
 #include "buf.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum { OPT_MODEL = MOON__OPT_OTHER, OPT_LIMIT, OPT_UNKNOWN, OPT_AT, OPT_INPUT, OPT_LIVE, OPT_RECORDED, OPT_ACCEPT };
+enum {
+    OPT_MODEL = MOON__OPT_OTHER,
+    OPT_LIMIT,
+    OPT_UNKNOWN,
+    OPT_AT,
+    OPT_INPUT,
+    OPT_LIVE,
+    OPT_RECORDED,
+    OPT_ACCEPT,
+    OPT_DUE
+};
 
 #define DRIVING_OPTIONS                                                                                                \
     {"model", 'm', "MODEL", "go on with another model", OPT_MODEL},                                                    \
@@ -23,6 +35,7 @@ enum { OPT_MODEL = MOON__OPT_OTHER, OPT_LIMIT, OPT_UNKNOWN, OPT_AT, OPT_INPUT, O
 
 /* clang-format off: the tables end in macros */
 static const moon__cli_option resume_options[] = {
+    {"due", 0, NULL, "all runs whose time has come, one after the other; each is parked when it waits again", OPT_DUE},
     {"accept-script", 0, NULL, "if the script has changed in a way that matters, fork there and go on with it",
      OPT_ACCEPT},
     DRIVING_OPTIONS,
@@ -55,7 +68,7 @@ static const moon__cli_option replay_options[] = {
 typedef struct request {
     const char *run;
     uint64_t at;
-    bool live_tools, recorded_script, accept;
+    bool live_tools, recorded_script, accept, due;
     moon_unknown unknown;
 } request;
 
@@ -93,6 +106,7 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         case OPT_LIVE: r->live_tools = true; break;
         case OPT_RECORDED: r->recorded_script = true; break;
         case OPT_ACCEPT: r->accept = true; break;
+        case OPT_DUE: r->due = s->park = true; break;
         case OPT_LIMIT: {
             int code = moon__cli_limit(self, &s->limits, args.value);
             if (code != MOON__EXIT_OK) return code;
@@ -102,6 +116,10 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         }
         if (why) return moon__cli_usage(self, "%s", why);
     }
+    if (r->due && (r->run || s->workspace || s->output_file))
+        return moon__cli_usage(self,
+                               "--due takes all that are due, each in its own directory: it goes neither with a run "
+                               "nor with --cwd or --output-file");
     if (!r->run && self != &moon__cli_cmd_resume)
         return moon__cli_usage(self, "a run's id is needed, or its beginning; `moonlet runs` lists them");
     return -1;
@@ -150,38 +168,95 @@ static moon_status begin(const moon__cli_command *self, moon__cli_session *s, co
                   : moon_run_resume(&s->run, s->runtime, id, &run, error);
 }
 
-static int drive_main(const moon__cli_command *self, int argc, char **argv) {
-    moon__cli_session s;
-    request r = {.run = NULL};
+/* One of those that are due may have been taken up by somebody else just now. */
+static int begun(moon__cli_session *s, const request *r, moon_status status, const moon_error *error) {
+    if (status == MOON_OK) return moon__cli_session_drive(s);
+    if (r->due && (status == MOON_EBUSY || status == MOON_EEXIST)) return MOON__EXIT_OK;
+    return moon__cli_session_fail(s, error);
+}
+
+static int drive(const moon__cli_command *self, moon__cli_session *s, const request *r) {
     moon_error error = {0};
     moon__cli_found found = {.n = 0};
     char journal[4096];
-    moon__cli_session_init(&s);
-    s.journal = "";
-    int code = read_arguments(self, &s, &r, argc, argv);
-    if (code >= 0) return code;
-    code = moon__cli_session_read(&s);
-    if (code == MOON__EXIT_OK) code = find(&s, &r, &found, journal);
-    if (code == MOON__EXIT_OK) code = moon__cli_session_open(&s);
-    if (code == MOON__EXIT_OK)
-        code = begin(self, &s, &r, found.id, &error) == MOON_OK ? moon__cli_session_drive(&s)
-                                                                : moon__cli_session_fail(&s, &error);
-    code = moon__cli_session_close(&s, code);
+    int code = find(s, r, &found, journal);
+    if (code == MOON__EXIT_OK) code = moon__cli_session_open(s);
+    if (code == MOON__EXIT_OK) code = begun(s, r, begin(self, s, r, found.id, &error), &error);
+    code = moon__cli_session_close(s, code);
     moon__cli_found_fini(&found);
     return code;
 }
 
+/* ---- those that are due ---- */
+
+static int find_due(const moon__cli_session *s, moon__cli_due *due) {
+    moon_runtime *runtime;
+    moon_error error = {0};
+    int code = moon__cli_kept_open(&runtime, s->journal, NULL);
+    if (code != MOON__EXIT_OK) return code;
+    if (moon__cli_kept_due(runtime, due, &error) != MOON_OK) code = moon__cli_fail(&error);
+    if (code == MOON__EXIT_OK && due->n == 0 && isatty(STDERR_FILENO) == 1)
+        moon__cli_error("no run is due in %s", moon_runtime_journal(runtime));
+    moon_runtime_free(runtime);
+    return code;
+}
+
+/* To wait again is no failure, but not the end either. */
+static int rank(int code) {
+    if (code == MOON__EXIT_OK) return 0;
+    return code == moon_stop_exit_code(MOON_STOP_WAITING) ? 1 : 1 + code;
+}
+
+/* Each has a session of its own, with the options of this command, and gives up standard output at its end. */
+static int drive_due(const moon__cli_command *self, const moon__cli_session *first, int argc, char **argv) {
+    moon__cli_due due = {0};
+    int worst = find_due(first, &due), out = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 0);
+    for (size_t i = 0; i < due.n && worst != moon_stop_exit_code(MOON_STOP_INTERRUPTED); i++) {
+        moon__cli_session s;
+        request r = {.run = NULL};
+        moon__cli_session_init(&s);
+        s.journal = "";
+        int code = read_arguments(self, &s, &r, argc, argv);
+        if (code >= 0) break; /* they were read before: there is no memory */
+        r.run = due.ids[i];
+        if (out >= 0 && dup2(out, STDOUT_FILENO) < 0) break;
+        if (!s.quiet && s.format == MOON__FORMAT_TEXT) moon__cli_error("run %s", r.run);
+        code = drive(self, &s, &r);
+        if (rank(code) > rank(worst)) worst = code;
+    }
+    free(due.ids);
+    if (out >= 0) close(out);
+    return worst;
+}
+
+static int drive_main(const moon__cli_command *self, int argc, char **argv) {
+    moon__cli_session s;
+    request r = {.run = NULL};
+    moon__cli_session_init(&s);
+    s.journal = "";
+    int code = read_arguments(self, &s, &r, argc, argv);
+    if (code >= 0) return code;
+    if (r.due) return drive_due(self, &s, argc, argv);
+    code = moon__cli_session_read(&s);
+    return code == MOON__EXIT_OK ? drive(self, &s, &r) : moon__cli_session_close(&s, code);
+}
+
 const moon__cli_command moon__cli_cmd_resume = {
     .name = "resume",
-    .operands = "[RUN] [OPTIONS]",
+    .operands = "[RUN | --due] [OPTIONS]",
     .summary = "go on with a run that was stopped, waits, or whose process died",
-    .about = "Goes on where the run's journal ends; nothing that is in it is done again. RUN is the run's id or its\n"
-             "beginning; without it the newest run that can go on is taken. It works in its own workspace.\n\n"
-             "A call that was begun before a crash and has no result is run again if it only reads or is idempotent.\n"
-             "Of others nobody knows whether they had their effect: --unknown says what to do. With \"ask\" you are\n"
-             "asked on the terminal (yes: run it again; no: the model is told), elsewhere the run waits, exit code 4.\n"
-             "Leave (--yes, --policy) is not kept: give it again.",
+    .about =
+        "Goes on where the run's journal ends; nothing that is in it is done again. RUN is the run's id or its\n"
+        "beginning; without it the newest run that can go on is taken. It works in its own workspace.\n\n"
+        "A call that was begun before a crash and has no result is run again if it only reads or is idempotent.\n"
+        "Of others nobody knows whether they had their effect: --unknown says what to do. With \"ask\" you are\n"
+        "asked on the terminal (yes: run it again; no: the model is told), elsewhere the run waits, exit code 4.\n"
+        "Leave (--yes, --policy) is not kept: give it again.\n\n"
+        "--due goes on with all runs that nobody drives and whose time has come (`moonlet runs --due`), the one that\n"
+        "has waited longest first: have it called now and then, by cron or a loop. The exit code is the worst of\n"
+        "theirs, 4 if all that did not end wait again; with --json there is one object for each run.",
     .examples = "moonlet resume\n"
+                "moonlet resume --due --quiet\n"
                 "moonlet resume 1k1a --limit steps=100\n"
                 "moonlet resume 1k1a --unknown tell --policy file=allow",
     .options = resume_options,

@@ -95,6 +95,46 @@ int moon__cli_kept_newest(moon_runtime *runtime, const char *workspace, moon__cl
     return s.failed ? MOON__EXIT_FAILED : found->n == 0 ? MOON__EXIT_USAGE : MOON__EXIT_OK;
 }
 
+int64_t moon__cli_now_us(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static bool add_due(void *ctx, const char *run, int64_t due_us) {
+    moon__cli_due *due = ctx;
+    (void)due_us;
+    for (size_t i = 0; i < due->n; i++)
+        if (strcmp(due->ids[i], run) == 0) return true;
+    if (due->n == due->room) {
+        size_t room = due->room ? due->room * 2 : 64;
+        void *more = realloc(due->ids, room * sizeof *due->ids);
+        if (!more) return false; /* the others are due next time, too */
+        due->ids = more;
+        due->room = room;
+    }
+    snprintf(due->ids[due->n++], sizeof *due->ids, "%s", run);
+    return true;
+}
+
+static bool can_go_on(void *ctx, const moon_run_info *info) {
+    *(bool *)ctx = !info->claimed && info->resumable && info->state != MOON_RUN_FINISHED;
+    return false;
+}
+
+moon_status moon__cli_kept_due(moon_runtime *runtime, moon__cli_due *due, moon_error *error) {
+    size_t left = 0;
+    moon_status status = moon_runtime_due(runtime, moon__cli_now_us(), add_due, due, error);
+    for (size_t i = 0; status == MOON_OK && i < due->n; i++) {
+        bool fits = false;
+        moon_query query = {.run = due->ids[i], .state = -1, .limit = 1};
+        status = moon_runtime_runs(runtime, &query, can_go_on, &fits, error);
+        if (fits) memmove(due->ids[left++], due->ids[i], sizeof *due->ids);
+    }
+    due->n = left;
+    return status;
+}
+
 void moon__cli_found_fini(moon__cli_found *found) {
     free(found->workspace);
     free(found->name);

@@ -23,9 +23,17 @@ typedef struct moon__cli_found {
 int moon__cli_kept_find(moon_runtime *runtime, const char *text, moon__cli_found *found);
 /* The newest run of a directory (NULL: the current one). Errors are reported. */
 int moon__cli_kept_newest(moon_runtime *runtime, const char *workspace, moon__cli_found *found);
+/* Runs that nobody drives and whose time has come: parked, or their process died while they slept. The one that has
+ * waited longest first. */
+typedef struct moon__cli_due {
+    char (*ids)[MOON__RUN_ID_MAX]; /* malloc'd */
+    size_t n, room;
+} moon__cli_due;
+MOON_MUST_USE moon_status moon__cli_kept_due(moon_runtime *runtime, moon__cli_due *due, moon_error *error);
 void moon__cli_found_fini(moon__cli_found *found);
 /* How a run stands, in a word. */
 const char *moon__cli_state_word(moon_run_state state, bool claimed, const char *stop);
+int64_t moon__cli_now_us(void); /* since 1970 */
 /* RFC 3339 in UTC, to the millisecond. */
 void moon__cli_format_time(char text[24 + 1], int64_t time_us);
 #endif

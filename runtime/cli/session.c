@@ -314,6 +314,7 @@ static moon_status turn(moon__cli_session *s, moon_error *error) {
 
 static void explain(const moon__cli_session *s, const moon_result *result) {
     const char *id = moon_run_id(s->run);
+    if (result->stop == MOON_STOP_WAITING && s->quiet) return; /* as it was asked to */
     if (result->stop == MOON_STOP_APPROVAL) {
         const char *tool = s->asked[0] ? s->asked : "TOOL";
         const char *error = result->error ? result->error : "a call waits for approval";

@@ -43,6 +43,29 @@ moon_status moon_runtime_records(moon_runtime *rt, const char *run, uint64_t fro
     return ask(rt, read, &(question){.run = run, .from = from, .to = to, .record = row, .ctx = ctx}, error);
 }
 
+typedef struct due {
+    int64_t now_us;
+    bool (*row)(void *ctx, const char *run, int64_t due_us);
+    void *ctx;
+} due;
+
+static bool on_due(void *ctx, const char *run, const char *key, int64_t due_us) {
+    const due *d = ctx;
+    (void)key;
+    return d->row(d->ctx, run, due_us);
+}
+
+static moon_status find_due(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
+    due *d = ctx;
+    return ops->due(store, d->now_us, 0, on_due, d, error);
+}
+
+moon_status moon_runtime_due(moon_runtime *rt, int64_t now_us, bool (*row)(void *ctx, const char *run, int64_t due_us),
+                             void *ctx, moon_error *error) {
+    if (!rt->keeper) return moon_error_set(error, MOON_EUNSUPPORTED, "this runtime keeps no runs: it has no journal");
+    return moon__keeper_do(rt->keeper, find_due, &(due){.now_us = now_us, .row = row, .ctx = ctx}, error);
+}
+
 static moon_status purge(void *ctx, const moon_store_ops *ops, moon_store *store, moon_error *error) {
     const question *q = ctx;
     return ops->purge(store, q->run, error);

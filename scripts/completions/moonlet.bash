@@ -46,13 +46,13 @@ _moonlet() {
       resume | fork | replay)
         words="--journal --park $common"
         case $command in
-          resume) words="$words --accept-script --recorded-script --model --limit --unknown --output-file" ;;
+          resume) words="$words --due --accept-script --recorded-script --model --limit --unknown --output-file" ;;
           fork) words="$words --recorded-script --at --input --model --limit --unknown --output-file" ;;
           replay) words="$words --live-tools --recorded-script" ;;
         esac
         if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(_moonlet_runs)"; fi
         ;;
-      runs) words="--state --here --limit --output --json --check $kept" ;;
+      runs) words="--state --here --due --limit --output --json --check $kept" ;;
       show | approve | deny | signal | cancel | export)
         words=$kept
         case $command in

@@ -59,6 +59,7 @@ complete -c moonlet -n "__fish_seen_subcommand_from resume fork replay" -l recor
 complete -c moonlet -n "__fish_seen_subcommand_from resume" -l accept-script -d "fork where the script has changed"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -s s -l state -x -a "running died waiting done" -d "only of this state"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -l here -d "only of this directory"
+complete -c moonlet -n "__fish_seen_subcommand_from runs resume" -l due -d "those whose time has come"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -s n -l limit -x -d "at most so many"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -l check -d "look for damage"
 complete -c moonlet -n "__fish_seen_subcommand_from show" -l events -d "lines of JSON"

@@ -242,6 +242,11 @@ MOON_API MOON_MUST_USE moon_status moon_runtime_runs(moon_runtime *runtime, cons
 MOON_API MOON_MUST_USE moon_status moon_runtime_records(moon_runtime *runtime, const char *run, uint64_t from,
                                                         uint64_t to, bool (*row)(void *ctx, const moon_record *record),
                                                         void *ctx, moon_error *error);
+/* Runs that have something to do at a time up to now_us (a sleep that has ended, a wait that is over), the oldest
+ * first; one of several such comes several times. Whether one can be resumed, moon_runtime_runs tells. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_due(moon_runtime *runtime, int64_t now_us,
+                                                    bool (*row)(void *ctx, const char *run, int64_t due_us), void *ctx,
+                                                    moon_error *error);
 /* Leaves a decision about a call that waits for approval, for whoever drives the run, now or later. call NULL: all that
  * wait. */
 MOON_API MOON_MUST_USE moon_status moon_runtime_decide(moon_runtime *runtime, const char *run, const char *call,
