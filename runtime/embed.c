@@ -3,6 +3,7 @@
  * The top of the library: moon_runtime_new puts a bare runtime, the built-in tools, Lua and the configuration together.
  * Settings: what the host gave > environment > the repository's .moonlet/config.lua > the user's config.lua.
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,11 +77,24 @@ static moon_status configure_all(moon_runtime *rt, moon_error *error) {
 
 /* ---- the default journal ---- */
 
+/* A folder that was made is in the one above it only when that is on the disk. */
+static void sync_above(char *path, const char *slash) {
+    char *above = memrchr(path, '/', (size_t)(slash - path));
+    char first = above ? above[1] : 0;
+    if (!above) return;
+    above[1] = 0;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    above[1] = first;
+    if (fd < 0) return;
+    (void)fsync(fd); /* some file systems cannot */
+    close(fd);
+}
+
 /* Makes the folders of a path; existing ones are fine. */
 static void make_folders(char *path) {
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
-        (void)mkdir(path, 0700);
+        if (mkdir(path, 0700) == 0) sync_above(path, slash);
         *slash = '/';
     }
 }

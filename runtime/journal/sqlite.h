@@ -40,14 +40,14 @@
     X(BLOB_UNUSE, "DELETE FROM uses WHERE run = ?1")                                                                   \
     X(BLOB_SWEEP, "DELETE FROM blobs WHERE hash NOT IN (SELECT hash FROM uses)")                                       \
     X(INBOX_ADD, "INSERT INTO inbox(run, once, body) VALUES(?1, ?2, ?3) ON CONFLICT DO NOTHING")                       \
-    X(INBOX_READ, "SELECT i.id, i.body FROM runs r LEFT JOIN inbox i ON i.run = r.id AND NOT i.taken "                 \
-                  "WHERE r.run = ?1 ORDER BY i.id")                                                                    \
+    X(INBOX_LIST, "SELECT once, id, taken FROM inbox WHERE run = ?1 ORDER BY once")                                    \
+    X(INBOX_READ, "SELECT body FROM inbox WHERE id = ?1")                                                              \
     X(INBOX_TAKE, "UPDATE inbox SET taken = 1 WHERE id = ?1 AND run = ?2 AND NOT taken")                               \
     X(INBOX_DROP, "DELETE FROM inbox WHERE run = ?1")                                                                  \
     X(TIMER_SET, "INSERT INTO timers(run, key, due_us) VALUES(?1, ?2, ?3) ON CONFLICT DO UPDATE SET due_us = ?3")      \
     X(TIMER_CLEAR, "DELETE FROM timers WHERE run = ?1 AND key = ?2")                                                   \
-    X(TIMER_DUE, "SELECT r.run, t.key, t.due_us FROM timers t JOIN runs r ON r.id = t.run WHERE t.due_us <= ?1 "       \
-                 "ORDER BY t.due_us LIMIT ?2")                                                                         \
+    X(TIMER_DUE, "SELECT r.run, t.key, t.due_us, t.run FROM timers t LEFT JOIN runs r ON r.id = t.run WHERE t.due_us " \
+                 "<= ?1 ORDER BY t.due_us, t.run, t.key LIMIT ?2")                                                     \
     X(TIMER_DROP, "DELETE FROM timers WHERE run = ?1")                                                                 \
     X(LIST, MOON__LIST "?1 IS NULL" MOON__LISTED)                                                                      \
     X(LIST_ONE, MOON__LIST "r.run = ?1" MOON__LISTED)                                                                  \

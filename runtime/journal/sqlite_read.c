@@ -2,6 +2,7 @@
 /* Reading the SQLite store. A row's text and bytes live until the statement is stepped again. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pack.h"
@@ -213,27 +214,99 @@ moon_status moon__sqlite_list(moon_store *store, const moon_query *query,
     return status;
 }
 
+/* ---- walks along an index ---- */
+
+/* A walk over damaged pages may come to the same rows for ever, so each row has to be behind the one before it; and no
+ * row is passed over by SQLite itself, which would walk on without us. */
+typedef struct place {
+    bool begun;
+    int64_t first, second;
+    char *text;
+} place;
+
+static moon_status go_on_to(moon_store *store, place *at, int64_t first, int64_t second, const char *text,
+                            moon_error *error) {
+    bool later = first > at->first || (first == at->first && second > at->second) ||
+                 (first == at->first && second == at->second && at->text && strcmp(text, at->text) > 0);
+    if (at->begun && !later)
+        return moon_error_set(error, MOON_ECORRUPT, "journal %.200s is damaged: rows are not in their order",
+                              store->place);
+    char *copy = strdup(text);
+    if (!copy) return moon_error_set(error, MOON_ENOMEM, "no memory to read the journal");
+    free(at->text);
+    *at = (place){.begun = true, .first = first, .second = second, .text = copy};
+    return MOON_OK;
+}
+
+typedef struct numbers {
+    int64_t *p;
+    size_t n, room;
+} numbers;
+
+static moon_status add_number(numbers *list, int64_t number, moon_error *error) {
+    if (list->n == list->room) {
+        size_t room = list->room ? list->room * 2 : 64;
+        int64_t *more = realloc(list->p, room * sizeof *more);
+        if (!more) return moon_error_set(error, MOON_ENOMEM, "no memory for the inbox");
+        list->p = more;
+        list->room = room;
+    }
+    list->p[list->n++] = number;
+    return MOON_OK;
+}
+
+static int compare_numbers(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The numbers of what was not taken, in the order in which it came. */
+static moon_status list_items(moon_store *store, int64_t run, numbers *items, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_INBOX_LIST);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
+    sqlite3_bind_int64(s, 1, run);
+    place at = {0};
+    moon_status status = MOON_OK;
+    int code = SQLITE_DONE;
+    while (!status && (code = sqlite3_step(s)) == SQLITE_ROW) {
+        status = go_on_to(store, &at, 0, 0, text_at(s, 0), error);
+        if (!status && !sqlite3_column_int(s, 2)) status = add_number(items, sqlite3_column_int64(s, 1), error);
+    }
+    if (!status && code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be read", error);
+    free(at.text);
+    sqlite3_reset(s);
+    if (items->n) qsort(items->p, items->n, sizeof *items->p, compare_numbers);
+    return status;
+}
+
+static moon_status one_item(moon_store *store, int64_t item,
+                            bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
+                            bool *enough, moon_error *error) {
+    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_INBOX_READ);
+    if (!s) return moon__sql_fail(store, "cannot be used", error);
+    sqlite3_bind_int64(s, 1, item);
+    int code = sqlite3_step(s);
+    if (code == SQLITE_ROW) {
+        const char *body = text_at(s, 0);
+        *enough = !row(ctx, item, body, (size_t)sqlite3_column_bytes(s, 0));
+    }
+    moon_status status =
+        code == SQLITE_ROW || code == SQLITE_DONE ? MOON_OK : moon__sql_fail(store, "cannot be read", error);
+    sqlite3_reset(s);
+    return status;
+}
+
 moon_status moon__sqlite_inbox(moon_store *store, const char *run,
                                bool (*row)(void *ctx, int64_t item, const char *body, size_t length), void *ctx,
                                moon_error *error) {
-    sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_INBOX_READ);
-    if (!s) return moon__sql_fail(store, "cannot be used", error);
-    moon__sql_text(s, 1, run);
-    int code;
-    bool there = false; /* a run without items is a row without one */
-    while ((code = sqlite3_step(s)) == SQLITE_ROW) {
-        there = true;
-        if (sqlite3_column_type(s, 0) == SQLITE_NULL) continue;
-        int64_t item = sqlite3_column_int64(s, 0);
-        const char *body = text_at(s, 1);
-        if (!row(ctx, item, body, (size_t)sqlite3_column_bytes(s, 1))) break;
-    }
-    moon_status status = MOON_OK;
-    if (code != SQLITE_ROW && code != SQLITE_DONE)
-        status = moon__sql_fail(store, "cannot be read", error);
-    else if (!there)
-        status = moon__sqlite_no_run(store, run, error);
-    sqlite3_reset(s);
+    moon__row row_of = {0};
+    numbers items = {0};
+    bool enough = false;
+    moon_status status = moon__sqlite_run(store, run, &row_of, error);
+    if (!status) status = list_items(store, row_of.id, &items, error);
+    for (size_t i = 0; !status && !enough && i < items.n; i++)
+        status = one_item(store, items.p[i], row, ctx, &enough, error);
+    free(items.p);
     return status;
 }
 
@@ -244,11 +317,18 @@ moon_status moon__sqlite_due(moon_store *store, int64_t now_us, size_t limit,
     if (!s) return moon__sql_fail(store, "cannot be used", error);
     sqlite3_bind_int64(s, 1, now_us);
     sqlite3_bind_int64(s, 2, limit ? (int64_t)limit : -1);
-    int code;
-    while ((code = sqlite3_step(s)) == SQLITE_ROW)
-        if (!row(ctx, text_at(s, 0), text_at(s, 1), sqlite3_column_int64(s, 2))) break;
-    moon_status status =
-        code == SQLITE_ROW || code == SQLITE_DONE ? MOON_OK : moon__sql_fail(store, "cannot be read", error);
+    place at = {0};
+    moon_status status = MOON_OK;
+    int code = SQLITE_DONE;
+    bool enough = false;
+    while (!status && !enough && (code = sqlite3_step(s)) == SQLITE_ROW) {
+        int64_t due_us = sqlite3_column_int64(s, 2);
+        status = go_on_to(store, &at, due_us, sqlite3_column_int64(s, 3), text_at(s, 1), error);
+        if (!status && sqlite3_column_type(s, 0) != SQLITE_NULL) /* else it is a timer of no run */
+            enough = !row(ctx, text_at(s, 0), text_at(s, 1), due_us);
+    }
+    if (!status && !enough && code != SQLITE_DONE) status = moon__sql_fail(store, "cannot be read", error);
+    free(at.text);
     sqlite3_reset(s);
     return status;
 }
