@@ -57,8 +57,7 @@ static int find(moon__git_job *job, char *dir, bool *bare) {
         slash[slash == dir] = 0;
         if (stat(dir, &above) || above.st_dev != here.st_dev) break;
     }
-    return moon__git_fail(job, "not a git repository: neither %.400s nor a directory above it has one",
-                          moon_call_root(job->call));
+    return moon__git_fail(job, "not a git repository: neither %.400s nor a directory above it has one", job->root);
 }
 
 /* ---- judging ---- */
@@ -181,17 +180,17 @@ static int place(moon__git_job *job, const char *dir, const char *root) {
     size_t n = strlen(dir) > 1 ? strlen(dir) : 0;
     const char *below = root[n] == '/' ? root + n + 1 : "";
     size_t top_size = strlen(dir) + 1, prefix_size = strlen(below) + 2;
-    char *top = moon_call_alloc(job->call, top_size), *prefix = moon_call_alloc(job->call, prefix_size);
-    if (!top || !prefix) return moon__git_nomem(job);
-    memcpy(top, dir, top_size);
-    snprintf(prefix, prefix_size, "%s%s", below, *below ? "/" : "");
-    job->top = top;
-    job->prefix = prefix;
+    job->place = malloc(top_size + prefix_size);
+    if (!job->place) return moon__git_nomem(job);
+    memcpy(job->place, dir, top_size);
+    snprintf(job->place + top_size, prefix_size, "%s%s", below, *below ? "/" : "");
+    job->top = job->place;
+    job->prefix = job->place + top_size;
     return 0;
 }
 
 int moon__git_open(moon__git_job *job) {
-    const char *root = moon_call_root(job->call);
+    const char *root = job->root;
     char dir[PATH_MAX];
     bool bare;
     if (strlen(root) >= sizeof dir) return moon__git_fail(job, "the workspace's path is too long");

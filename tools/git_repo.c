@@ -11,17 +11,27 @@
 #include "bytes.h"
 #include "git_open.h"
 
-void moon__git_run(moon_call *call, const moon_json *args, int (*work)(moon__git_job *job)) {
-    moon__git_job job = {.call = call, .args = args, .prefix = ""};
+int moon__git_begin(moon__git_job *job) {
     const char *why;
-    job.git = moon__git_library(&why);
-    if (!job.git) {
-        moon_call_fail(call, "%s: git tools do not work without it (Debian: apt install libgit2-1.5)", why);
-        return;
-    }
-    int failed = moon__git_open(&job);
+    job->prefix = "";
+    job->git = moon__git_library(&why);
+    if (!job->git)
+        return moon__git_fail(job, "%.300s: git tools do not work without it (Debian: apt install libgit2-1.5)", why);
+    return moon__git_open(job);
+}
+
+void moon__git_end(moon__git_job *job) {
+    if (job->git) job->git->repository_free(job->repo);
+    free(job->place);
+    job->repo = NULL;
+    job->place = NULL;
+}
+
+void moon__git_run(moon_call *call, const moon_json *args, int (*work)(moon__git_job *job)) {
+    moon__git_job job = {.call = call, .args = args, .root = moon_call_root(call)};
+    int failed = moon__git_begin(&job);
     if (!failed) failed = work(&job);
-    job.git->repository_free(job.repo);
+    moon__git_end(&job);
     if (failed)
         moon_call_fail(call, "%s", job.error);
     else
@@ -29,6 +39,11 @@ void moon__git_run(moon_call *call, const moon_json *args, int (*work)(moon__git
 }
 
 /* ---- errors ---- */
+
+static bool unwanted(const moon__git_job *job) {
+    if (job->call) return moon_call_cancelled(job->call);
+    return job->cancelled && job->cancelled(job->ctx);
+}
 
 int moon__git_fail(moon__git_job *job, const char *format, ...) {
     va_list args;
@@ -44,7 +59,7 @@ int moon__git_trouble(moon__git_job *job, const char *format, ...) {
     vsnprintf(job->error, sizeof job->error, format, args);
     va_end(args);
     const git_error *last = job->git->error_last();
-    if (last && last->message && moon_call_cancelled(job->call) == false) {
+    if (last && last->message && !unwanted(job)) {
         size_t n = strlen(job->error);
         snprintf(job->error + n, sizeof job->error - n, ": %s", last->message);
     }
@@ -56,7 +71,7 @@ int moon__git_nomem(moon__git_job *job) {
 }
 
 int moon__git_pause(moon__git_job *job) {
-    return moon_call_cancelled(job->call) ? moon__git_fail(job, "cancelled") : 0;
+    return unwanted(job) ? moon__git_fail(job, "cancelled") : 0;
 }
 
 /* ---- arguments ---- */
