@@ -38,6 +38,7 @@
     X(repository_set_ident)                                                                                            \
     X(repository_odb)                                                                                                  \
     X(repository_index)                                                                                                \
+    X(repository_set_index)                                                                                            \
     X(repository_config_snapshot)                                                                                      \
     X(repository_config)                                                                                               \
     X(config_snapshot)                                                                                                 \
@@ -60,8 +61,14 @@
     X(reference_symbolic_target)                                                                                       \
     X(reference_target)                                                                                                \
     X(reference_peel)                                                                                                  \
+    X(reference_create)                                                                                                \
+    X(reference_delete)                                                                                                \
+    X(reference_iterator_glob_new)                                                                                     \
+    X(reference_next)                                                                                                  \
+    X(reference_iterator_free)                                                                                         \
     X(revparse_single)                                                                                                 \
     X(object_free)                                                                                                     \
+    X(object_lookup)                                                                                                   \
     X(object_id)                                                                                                       \
     X(object_peel)                                                                                                     \
     X(object_type)                                                                                                     \
@@ -97,6 +104,7 @@
     X(blob_rawsize)                                                                                                    \
     X(blob_is_binary)                                                                                                  \
     X(blob_create_from_buffer)                                                                                         \
+    X(blob_create_from_workdir)                                                                                        \
     X(status_list_new)                                                                                                 \
     X(status_list_free)                                                                                                \
     X(status_list_entrycount)                                                                                          \
@@ -143,6 +151,10 @@
     X(blame_get_hunk_byindex)                                                                                          \
     X(blame_free)                                                                                                      \
     X(index_free)                                                                                                      \
+    X(index_open)                                                                                                      \
+    X(index_remove)                                                                                                    \
+    X(index_get_byindex)                                                                                               \
+    X(index_conflict_cleanup)                                                                                          \
     X(index_add)                                                                                                       \
     X(index_add_bypath)                                                                                                \
     X(index_remove_bypath)                                                                                             \

@@ -260,6 +260,51 @@ MOON_API MOON_MUST_USE moon_status moon_call_exec(moon_call *call, const moon_ex
                                                   void (*done)(void *ctx, const moon_exec_result *result), void *ctx,
                                                   moon_error *error);
 
+/* ---- snapshots of the workspace ---- */
+
+/* Not a tool: how a run's workspace is kept beside its journal, so that a fork can have it as it was. The built-in one
+ * is git's; moon_runtime_set_snapshots() takes another. Its functions block and come from any thread, of one run one at
+ * a time. What the user has (files, index, HEAD, branches) stays as it is. */
+#define MOON_SNAPSHOT_ABI 1
+
+typedef struct moon_snapshot {
+    uint64_t at;     /* the workspace is as it was after this event; 0: before all of the run */
+    char commit[72]; /* ids in hexadecimal: the snapshot's own ... */
+    char tree[72];   /* ... and what is in it */
+    char head[72];   /* the commit that was checked out; "" if there was none */
+    char ref[136];   /* the name it is found by */
+    int64_t files;   /* that differ from the snapshot before */
+} moon_snapshot;
+
+typedef struct moon_snapshot_request {
+    const char *workspace;       /* absolute */
+    const char *run;             /* its id */
+    uint64_t at;                 /* what the snapshot's is to be */
+    const moon_snapshot *before; /* the last one of the run; NULL: none */
+    const char *label;           /* a line for people: what was done since */
+    const char *cache;           /* a private file for what makes the next one cheap; NULL: there is no next */
+    const char *skip;            /* files whose absolute path begins so are the journal's, and left out; NULL: none */
+    bool (*cancelled)(void *ctx);
+    void (*left_out)(void *ctx, const char *path, const char *why); /* a file that is not in it; on the same thread */
+    void *ctx;
+} moon_snapshot_request;
+
+typedef struct moon_snapshot_ops {
+    uint32_t abi; /* MOON_SNAPSHOT_ABI */
+    /* If nothing has changed since `before`, *out is *before and nothing was kept. MOON_EUNSUPPORTED: of this workspace
+     * there can be none. MOON_ECANCELLED. */
+    moon_status (*take)(const moon_snapshot_request *request, moon_snapshot *out, moon_error *error);
+    /* How many files of the workspace differ from `before`. */
+    moon_status (*compare)(const moon_snapshot_request *request, int64_t *files, moon_error *error);
+    /* `before` as a directory of its own: `dir`, which is made, or (NULL) one beside what holds the workspace.
+     * *workspace: the workspace's place in it; malloc'd. MOON_ENOTFOUND: the snapshot is no more. */
+    moon_status (*restore)(const moon_snapshot_request *request, const char *dir, char **workspace, moon_error *error);
+    /* Forgets all snapshots of a run. */
+    moon_status (*drop)(const char *workspace, const char *run, moon_error *error);
+} moon_snapshot_ops;
+
+extern MOON_API const moon_snapshot_ops moon_snapshots_git; /* refs/moonlet/RUN/N of the workspace's repository */
+
 #ifdef __cplusplus
 }
 #endif
