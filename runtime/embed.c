@@ -36,6 +36,7 @@ static moon_status apply(moon_runtime *rt, const moon__config *config, bool trus
     if (config->model && !options->model && !(env && *env))
         status = moon__models_set_default(moon__runtime_models(rt), config->model, path, error);
     moon__runtime_set_limits(rt, &config->limits);
+    if (config->snapshots) moon__runtime_always_snapshots(rt);
     if (!status && config->policy) status = moon__runtime_add_policy(rt, config->policy, error);
     if (!status && config->providers)
         status = moon__models_configure(moon__runtime_models(rt), config->providers, trusted, error);
@@ -141,6 +142,7 @@ moon_status moon_runtime_new(moon_runtime **out, const moon_runtime_options *opt
     if (status) return status;
     for (size_t i = 0; !status && moon__builtin_tools[i]; i++)
         status = moon_runtime_add_tool(rt, moon__builtin_tools[i], error);
+    if (!status) status = moon_runtime_set_snapshots(rt, &moon_snapshots_git, error);
     if (!status) status = moon__scripts_attach(rt, error);
     if (!status) status = configure_all(rt, error);
     if (!status) status = keep(rt, error);

@@ -16,14 +16,15 @@ void moon__scripts_limit(moon_runtime *runtime, size_t memory, int64_t instructi
 
 /*
  * A configuration file is Lua that returns a table, run in a bare state: no libraries, 1 MiB of memory, 1,000,000
- * instructions. Fields: model (string), limits (table), policy (tool = "allow", "ask" or "deny"), providers (table, see
- * moon__models_configure), plugins (list of paths). A repository's file is not trusted: it may only choose a model,
- * lower limits, and tighten the policy.
+ * instructions. Fields: model (string), limits (table), policy (tool = "allow", "ask" or "deny"), snapshots (boolean),
+ * providers (table, see moon__models_configure), plugins (list of paths). A repository's file is not trusted: it may
+ * only choose a model, lower limits, tighten the policy, and ask for snapshots.
  */
 typedef struct moon__config {
     moon_json *json;            /* the whole, owned; the rest borrows from it */
     const char *model;          /* NULL: not given, as all below */
     moon_limits limits;         /* -1: not given */
+    bool snapshots;             /* of every agent's steps */
     const moon_json *policy;    /* an object of strings, checked */
     const moon_json *providers; /* an object; its members are moon__models_configure's to check */
     const moon_json *plugins;   /* an array of strings, checked */

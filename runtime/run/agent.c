@@ -22,6 +22,7 @@ static const char *const fields[] = {"name",
                                      "tools",
                                      "limits",
                                      "plan",
+                                     "snapshots",
                                      "policy",
                                      "output",
                                      "temperature",
@@ -277,10 +278,12 @@ static moon_status read_limits(moon__agent *agent, moon_error *error) {
 static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra, moon_error *error) {
     const moon_json *spec = agent->spec, *policy = moon_json_get(spec, "policy");
     const char *text;
+    bool snapshots = false;
     moon_status status = text_field(spec, "description", &text, error);
     if (!status) status = text_field(spec, "model", &agent->model, error);
     if (!status) status = text_field(spec, "instructions", &agent->instructions, error);
     if (!status) status = bool_field(spec, "plan", &agent->plan, error);
+    if (!status) status = bool_field(spec, "snapshots", &snapshots, error);
     if (!status && policy) status = moon__policy_check(policy, error);
     if (!status) status = read_limits(agent, error);
     if (!status) status = read_wire(agent, error);
@@ -291,6 +294,7 @@ static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra,
     if (!status && policy) status = check_rules(agent, policy, error);
     if (!status) status = tell_tools(agent, error);
     agent->policy = policy;
+    agent->snapshots = moon_json_get(spec, "snapshots") ? snapshots : -1;
     agent->settings.agent = agent->base.name;
     return status;
 }

@@ -71,7 +71,7 @@ static moon_status purge(void *ctx, const moon_store_ops *ops, moon_store *store
     return ops->purge(store, q->run, error);
 }
 
-moon_status moon_runtime_purge(moon_runtime *rt, const char *run, moon_error *error) {
+moon_status moon__store_purge(moon_runtime *rt, const char *run, moon_error *error) {
     return ask(rt, purge, &(question){.run = run}, error);
 }
 

@@ -2,6 +2,9 @@
 /*
  * The tool calls of one message: check → policy → run → result, for each, in call order.
  *
+ * Snapshots of the workspace, where they are wanted, are taken before the first call that may write and after all have
+ * ended (snapshot.h); meanwhile no call begins.
+ *
  * Order. Calls are started in the order the model wrote them. Neighbours that only read run side by side, up to a cap;
  * any other call waits until all before it have ended and runs alone, and so does the fourth of equal ones. Results are
  * kept by place, so that the model gets them in call order whatever finished first.
@@ -167,6 +170,7 @@ static void launch(moon__slot *s) {
     calls->running++;
     moon__run_busy(calls->o.run, 1);
     calls->alone = !reads;
+    calls->o.run->tree->snapshots.changes += !reads;
     s->state = MOON__INTENDED;
     s->durable = (moon__durable){.fn = on_durable, .ctx = s};
     moon__slot_tell(s, MOON_EVENT_TOOL_INTENT);
@@ -266,11 +270,110 @@ static void leave(moon__calls *calls) {
         }
 }
 
+/* ---- snapshots ---- */
+
+static bool writes(const moon__slot *s) {
+    return s->entry && !(s->entry->tool->effects & MOON_READ_ONLY);
+}
+
+/* Has the call run, and may have written, itself or through runs that it started? One of unknown outcome may have. */
+static bool wrote(const moon__slot *s) {
+    return (s->ran || s->unknown) && s->entry && (writes(s) || s->entry->tool->flags & MOON_TOOL_REPLAYED);
+}
+
+/* The agent whose calls these are, or in whose step a script makes them; NULL: there is none. */
+static const moon__agent *agent_of(const moon_run *run) {
+    while (run && run->runnable->ops != &moon__agent_ops) run = run->parent;
+    return run ? (const moon__agent *)run->runnable : NULL;
+}
+
+/* A call that is a run by itself (`moonlet call`) has none unless that is said. */
+static bool wanted(const moon__calls *calls) {
+    const moon__agent *agent = agent_of(calls->o.run);
+    return moon__snapshots_wanted(calls->o.run, agent ? agent->snapshots : calls->o.run->parent ? -1 : 0);
+}
+
+static void on_snapshot(void *ctx) {
+    moon__calls *calls = ctx;
+    calls->snapping = false;
+    ran(calls);
+    pump(calls);
+}
+
+/* "fixer: file.edit, shell" */
+static void label(moon__calls *calls, char *text, size_t size) {
+    size_t n = (size_t)snprintf(text, size, "%.60s", calls->o.run->runnable->name);
+    for (size_t i = 0, count = 0; calls->o.agent && i < calls->n && n < size; i++)
+        if (wrote(&calls->slots[i]))
+            n += (size_t)snprintf(text + n, size - n, "%s %.60s", count++ ? "," : ":", calls->slots[i].name);
+}
+
+/* True: it is under way, and pump() is called when it is there. */
+static bool take_snapshot(moon__calls *calls, const char *key, bool first) {
+    if (!calls->snapshot) calls->snapshot = malloc(sizeof *calls->snapshot);
+    moon__snapshot_wait *wait = calls->snapshot;
+    if (!wait) {
+        moon__snapshots_off(calls->o.run, "there is no memory for them");
+        return false;
+    }
+    *wait = (moon__snapshot_wait){.run = calls->o.run, .first = first, .done = on_snapshot, .ctx = calls};
+    snprintf(wait->key, sizeof wait->key, "%s", key);
+    if (first)
+        snprintf(wait->label, sizeof wait->label, "%.60s: before its first change", calls->o.run->runnable->name);
+    else
+        label(calls, wait->label, sizeof wait->label);
+    if (!moon__snapshot_take(wait)) return false;
+    calls->snapping = calls->alone = true;
+    calls->running++;
+    moon__run_busy(calls->o.run, 1);
+    return true;
+}
+
+/* Before anything is changed: what may is about to be called. A fork has its own. */
+static void snapshot_before(moon__calls *calls) {
+    const moon_run *run = calls->o.run;
+    char key[sizeof calls->snapshot->key];
+    bool any = false;
+    calls->changes = run->tree->snapshots.changes;
+    for (size_t i = 0; i < calls->n; i++) {
+        const moon__slot *s = &calls->slots[i];
+        any = any || (writes(s) && s->state != MOON__OVER && !moon__run_recorded(run, MOON_EVENT_TOOL_RESULT, s->key));
+    }
+    snprintf(key, sizeof key, "first %s", run->tree->journal.id);
+    if (!moon__snapshot_recorded(calls->o.run, key) && any && wanted(calls)) take_snapshot(calls, key, true);
+}
+
+/* Has the step written? One that is all from the journal is due if the run was ended before its snapshot was there. */
+static bool has_written(const moon__calls *calls) {
+    const moon_run *run = calls->o.run;
+    bool any = false, now = false, changed = calls->changes != run->tree->snapshots.changes;
+    uint64_t last = 0;
+    for (size_t i = 0; i < calls->n; i++) {
+        const moon__slot *s = &calls->slots[i];
+        const moon__recorded *was = moon__run_recorded(run, MOON_EVENT_TOOL_RESULT, s->key);
+        if (was && was->seq > last) last = was->seq;
+        any = any || wrote(s);
+        now = now || (wrote(s) && !s->recorded && (changed || s->unknown));
+    }
+    return now || (any && last > run->tree->shared &&
+                   moon__replay_last(run->tree->replay, run->path, strlen(run->path)) <= last);
+}
+
+/* A call that a script makes within an agent's step is part of that. */
+static bool snapshot_after(moon__calls *calls) {
+    const char *key = calls->n ? calls->slots[calls->n - 1].key : "";
+    calls->snapped = true;
+    if (!calls->o.agent && agent_of(calls->o.run)) return false;
+    return !moon__snapshot_recorded(calls->o.run, key) && has_written(calls) && wanted(calls) &&
+           take_snapshot(calls, key, false);
+}
+
 static void pump(moon__calls *calls) {
     while (!calls->o.run->stopping && calls->next < calls->n && advance(calls)) {
     }
     bool all = calls->next == calls->n || calls->o.run->stopping;
     if (!all) ask_ahead(calls);
+    if (all && !calls->running && !calls->snapped && !calls->o.run->stopping && snapshot_after(calls)) return;
     if (all && !calls->running) moon__defer_call(calls->o.run->runtime->loop, &calls->finish);
 }
 
@@ -295,6 +398,7 @@ void moon__calls_free(moon__calls *calls) {
     if (!calls) return;
     moon__defer_cancel(calls->o.run->runtime->loop, &calls->finish);
     free_slots(calls);
+    free(calls->snapshot);
     free(calls);
 }
 
@@ -311,6 +415,7 @@ static bool copy_use(moon__calls *calls, moon__slot *s, const moon_tool_use *use
 
 moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, size_t n, moon_error *error) {
     free_slots(calls);
+    calls->snapped = false;
     if (n > CALLS_MAX)
         return moon_error_set(error, MOON_ELIMIT, "the model made %zu tool calls at once; at most %d", n, CALLS_MAX);
     calls->slots = calloc(n + 1, sizeof *calls->slots);
@@ -333,6 +438,7 @@ moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, siz
                               calls->slots[n - 1].name);
     else {
         enter(calls);
+        snapshot_before(calls);
         pump(calls);
     }
     return MOON_OK;
@@ -343,6 +449,7 @@ void moon__calls_cancel(moon__calls *calls) {
         moon__slot *s = &calls->slots[i];
         if (s->state == MOON__RUNNING && s->call) moon__call_cancel(s->call);
     }
+    if (calls->snapping) moon__snapshot_cancel(calls->snapshot);
     if (!calls->running) moon__defer_call(calls->o.run->runtime->loop, &calls->finish);
 }
 

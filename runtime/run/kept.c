@@ -122,5 +122,6 @@ void moon__kept_write(moon__jw *w, const moon_run *root) {
     if (root->model) moon__jw_str(w, "model", root->model, SIZE_MAX);
     if (root->runnable->output_schema) moon__jw_str(w, "output_schema", root->runnable->output_schema, SIZE_MAX);
     moon__limits_write(w, "limits", &root->given);
+    if (root->tree->snapshots.all) moon__jw_bool(w, "snapshots", true);
     moon__jw_int(w, "seed", (int64_t)root->tree->seed);
 }

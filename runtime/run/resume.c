@@ -38,6 +38,7 @@ typedef struct visit {
     bool ended;                                                 /* the last record is the root's end */
     unsigned steps;                                             /* answers that the root has had */
     uint64_t shared;                                            /* of a fork: records up to here are not its own */
+    moon_snapshot snapshot;                                     /* the last one of its own */
     int64_t now_us;
     moon_status status;
 } visit;
@@ -82,6 +83,14 @@ static moon_status spend_call(visit *v, const moon_record *record) {
     return moon__replay_spend(v->replay, record->path, &one);
 }
 
+static void take_snapshot(visit *v, const moon_record *record) {
+    moon_json *body = NULL;
+    moon_snapshot snapshot;
+    if (!moon__json_parse(&body, record->body, record->body_length, 0, NULL) && moon__snapshot_read(&snapshot, body))
+        v->snapshot = snapshot;
+    moon__json_free(body);
+}
+
 static bool on_record(void *ctx, const moon_record *record) {
     visit *v = ctx;
     v->seq = record->seq;
@@ -89,6 +98,7 @@ static bool on_record(void *ctx, const moon_record *record) {
     v->steps += record->type == MOON_EVENT_MODEL_RESPONSE && !*record->path;
     memcpy(v->before, v->hash, MOON_HASH_SIZE);
     memcpy(v->hash, record->hash, MOON_HASH_SIZE);
+    if (record->type == MOON_EVENT_SNAPSHOT_TAKEN && record->seq > v->shared) take_snapshot(v, record);
     v->status = record->seq > v->shared ? spend_call(v, record) : MOON_OK;
     if (!v->status) v->status = moon__replay_add(v->replay, record);
     if (!v->status && record->type == MOON_EVENT_MODEL_RESPONSE && record->seq > v->shared)
@@ -271,6 +281,8 @@ static moon_status set_up(moon_run *run, visit *v, const moon_json *created, con
                           moon_error *error) {
     moon_run_options with = *options;
     if (!with.model) with.model = moon_json_str(moon_json_get(created, "model"), NULL);
+    bool snapshots = false;
+    with.snapshots |= moon_json_bool(moon_json_get(created, "snapshots"), &snapshots) && snapshots;
     moon_status status = moon__run_tree(run, &with, error);
     if (status) return status;
     moon__tree *tree = run->tree;
@@ -280,6 +292,10 @@ static moon_status set_up(moon_run *run, visit *v, const moon_json *created, con
     tree->created_us = v->purpose == FORK ? v->now_us : v->created_us;
     tree->shared = v->purpose == FORK ? v->at : v->shared;
     if (moon_json_int(moon_json_get(created, "seed"), &seed)) tree->seed = (uint64_t)seed;
+    /* A fork's workspace is another's: it begins anew. */
+    if (v->purpose == RESUME && *v->snapshot.commit && !moon__snapshots_set_last(&tree->snapshots, &v->snapshot))
+        return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
+    tree->snapshots.from = v->at;
     memcpy(journal->id, v->id, sizeof journal->id);
     journal->seq = journal->taken = journal->durable = v->seq;
     memcpy(journal->hash, v->hash, MOON_HASH_SIZE);

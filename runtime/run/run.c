@@ -171,6 +171,7 @@ static void free_tree(moon__tree *tree) {
     moon__replay_free(tree->replay);
     free(tree->preview);
     moon__scratch_free(tree->scratch);
+    moon__snapshots_fini(&tree->snapshots);
     free(tree);
 }
 
@@ -385,6 +386,8 @@ moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_
     tree->root = run;
     moon__waiting_init(run);
     moon__line_init(tree);
+    moon__snapshots_init(&tree->snapshots, run);
+    tree->snapshots.all = options->snapshots;
     moon__journal_init(&tree->journal, &run->runtime->clock, &run->runtime->random);
     tree->created_us = run->runtime->clock.wall_us(run->runtime->clock.ctx);
     tree->seed = moon__random_u64(&run->runtime->random) >> 11; /* as much as JSON can hold */

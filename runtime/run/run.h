@@ -150,6 +150,8 @@ MOON_MUST_USE moon_status moon__runtime_set_journal(moon_runtime *runtime, const
 /* What the configuration says: limits that hold for every run; rules of policy (the stricter of two counts). */
 void moon__runtime_set_limits(moon_runtime *runtime, const moon_limits *limits);
 MOON_MUST_USE moon_status moon__runtime_add_policy(moon_runtime *runtime, const moon_json *policy, moon_error *error);
+/* The configuration wants snapshots of every agent's steps, unless the agent says no. */
+void moon__runtime_always_snapshots(moon_runtime *runtime);
 /* A clock of a test instead of the real one. */
 MOON_MUST_USE moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_options *options,
                                                   const moon__clock *clock, moon_error *error);

@@ -8,6 +8,7 @@
 #include "outside.h"
 #include "replay.h"
 #include "run.h"
+#include "snapshot.h"
 
 struct moon_runtime {
     moon_runtime_options options; /* its text is owned here */
@@ -25,8 +26,10 @@ struct moon_runtime {
     void *scripts;
     void (*free_scripts)(void *scripts);
     moon__loader load;
-    moon__keeper *keeper;    /* NULL: runs are not kept */
-    moon__model *info_model; /* what moon_runtime_model told of last */
+    moon__keeper *keeper;               /* NULL: runs are not kept */
+    const moon_snapshot_ops *snapshots; /* NULL: none can be taken */
+    bool snapshots_always;              /* unless an agent says no; from the configuration */
+    moon__model *info_model;            /* what moon_runtime_model told of last */
     bool stepping;
 };
 
@@ -92,6 +95,7 @@ typedef struct moon__tree {
     char asked_tool[64]; /* the last of them */
     moon__waiting waiting;
     moon__line line;
+    moon__snapshots snapshots;
     bool allow_all, can_ask, park;
     bool deltas; /* the host wants what is shown only */
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
@@ -231,6 +235,7 @@ typedef struct moon__agent {
     moon_limits limits;
     const moon_json *policy;
     bool plan;
+    int snapshots;     /* 1: taken of its steps, 0: not, -1: as the runtime has it */
     unsigned parallel; /* read-only calls side by side */
     void (*release)(void *owner);
     void *owner;
@@ -302,4 +307,6 @@ void moon__kept_finished(moon_run *root); /* with its last */
 /* Adds what is needed to begin the run again. */
 void moon__kept_write(moon__jw *w, const moon_run *root);
 void moon__kept_release(moon_run *root);
+/* moon_runtime_purge() without the snapshots (ask.c). */
+MOON_MUST_USE moon_status moon__store_purge(moon_runtime *runtime, const char *run, moon_error *error);
 #endif

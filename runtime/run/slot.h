@@ -48,7 +48,10 @@ struct moon__calls {
     bool in_charge;
     unsigned malformed;
     uint64_t last_signature, last_result;
-    unsigned same; /* how many times in a row the last call gave the last result */
+    unsigned same;                 /* how many times in a row the last call gave the last result */
+    uint64_t changes;              /* of the tree, when this message came */
+    moon__snapshot_wait *snapshot; /* NULL until there was one */
+    bool snapping, snapped; /* a snapshot is under way, like a call that runs alone; the one at the end was looked to */
     moon__defer finish;
 };
 

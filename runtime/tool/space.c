@@ -24,7 +24,7 @@
 #include "text.h"
 
 enum { AGAIN_MAX = 16, SEEN_BUCKETS = 64, PATH_LIMIT = 4096 };
-static const char spill_prefix[] = "@spill/";
+static const char spill_prefix[] = "@spill/", cache_name[] = "snapshot.index";
 
 struct moon__space {
     int fd;
@@ -54,6 +54,7 @@ struct moon__scratch {
     char *spill_path;
     int spill_fd;
     unsigned spill_count;
+    bool has_cache;
 };
 
 static moon_status space_status(int cause) {
@@ -169,6 +170,7 @@ static void remove_spill(moon__scratch *scratch) {
         snprintf(name, sizeof name, "%u.txt", i);
         unlinkat(scratch->spill_fd, name, 0);
     }
+    if (scratch->has_cache) unlinkat(scratch->spill_fd, cache_name, 0);
     close(scratch->spill_fd);
     scratch->spill_fd = -1;
     rmdir(scratch->spill_path);
@@ -426,4 +428,15 @@ moon_status moon__scratch_restore(moon__scratch *scratch, const char *name, cons
     if (!status && number > scratch->spill_count) scratch->spill_count = number;
     pthread_mutex_unlock(&scratch->lock);
     return status ? status : write_spill(scratch, name, text, n, error);
+}
+
+moon_status moon__scratch_cache(moon__scratch *scratch, char **path, moon_error *error) {
+    pthread_mutex_lock(&scratch->lock);
+    moon_status status = scratch->spill_fd < 0 ? make_spill(scratch, error) : MOON_OK;
+    scratch->has_cache = scratch->has_cache || !status;
+    pthread_mutex_unlock(&scratch->lock);
+    if (status) return status;
+    if (asprintf(path, "%s/%s", scratch->spill_path, cache_name) >= 0) return MOON_OK;
+    *path = NULL;
+    return moon_error_set(error, MOON_ENOMEM, "no memory for a snapshot");
 }

@@ -31,5 +31,8 @@ MOON_MUST_USE moon_status moon__scratch_spill(moon__scratch *scratch, const char
 /* Puts one back under the name that it had, in a new process; later ones get other names. */
 MOON_MUST_USE moon_status moon__scratch_restore(moon__scratch *scratch, const char *name, const char *text, size_t n,
                                                 moon_error *error);
+/* The absolute path of a private file for what the run keeps from one snapshot of its workspace to the next; malloc'd.
+ * It goes with the scratch. */
+MOON_MUST_USE moon_status moon__scratch_cache(moon__scratch *scratch, char **path, moon_error *error);
 moon__space *moon__scratch_space(moon__scratch *scratch);
 #endif

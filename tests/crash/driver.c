@@ -5,6 +5,8 @@
  *   driver start|resume JOURNAL SCRIPT [OPTION...]     in the workspace; the final text goes to standard output
  *     --kill-append N:before|after   SIGKILL before or after the N-th append to the store
  *     --kill-effect N:before|after   SIGKILL before or after the N-th effect
+ *     --snapshots                    the workspace, a git repository, has snapshots taken of it
+ *     --kill-snapshot N:before|after SIGKILL before or after the N-th snapshot is in the repository
  *     --unknown tell|retry           what to do about calls of unknown outcome (default: tell)
  *     --hold N                       the N-th effect waits, after it was made, until there is a file "go"
  *     --steal                        resume although another process drives the run
@@ -30,10 +32,10 @@ typedef struct moment {
 } moment;
 
 /* One driver a process: its tool and its store have no other place for what they are told. */
-static moment kill_append, kill_effect;
+static moment kill_append, kill_effect, kill_snapshot;
 static long hold;
-static bool steal, no_sequence;
-static atomic_long appends, effects;
+static bool steal, no_sequence, snapshots;
+static atomic_long appends, effects, takes;
 
 static void die_at(const moment *m, long n, bool after) {
     if (m->n == n && m->after == after) raise(SIGKILL);
@@ -50,6 +52,14 @@ static moon_status append(moon_store *store, moon_append *batch, size_t n, moon_
 
 static moon_status claim(moon_store *store, const char *run, moon_error *error) {
     return steal ? MOON_OK : moon_store_sqlite.claim(store, run, error);
+}
+
+static moon_status take(const moon_snapshot_request *request, moon_snapshot *out, moon_error *error) {
+    long count = atomic_fetch_add(&takes, 1) + 1;
+    die_at(&kill_snapshot, count, false);
+    moon_status status = moon_snapshots_git.take(request, out, error);
+    die_at(&kill_snapshot, count, true);
+    return status;
 }
 
 static void effect(void *self, moon_call *call, const moon_json *args) {
@@ -105,12 +115,15 @@ static int drive(moon_runtime *runtime, moon_run *run, bool count) {
     const moon_result *result = moon_run_result(run);
     puts(result->text);
     if (result->error) fprintf(stderr, "driver: %s: %s\n", moon_stop_text(result->stop), result->error);
-    if (count) fprintf(stderr, "appends %ld effects %ld\n", atomic_load(&appends), atomic_load(&effects));
+    if (count)
+        fprintf(stderr, "appends %ld effects %ld snapshots %ld\n", atomic_load(&appends), atomic_load(&effects),
+                atomic_load(&takes));
     return moon_stop_exit_code(result->stop);
 }
 
 static int work(bool start, const char *journal, const char *script, moon_unknown unknown, bool count) {
     moon_store_ops store = moon_store_sqlite;
+    moon_snapshot_ops git = moon_snapshots_git;
     moon_runtime *runtime;
     moon_runnable *runnable = NULL;
     moon_run *run = NULL;
@@ -118,10 +131,13 @@ static int work(bool start, const char *journal, const char *script, moon_unknow
     char id[32] = "";
     store.append = append;
     store.claim = claim;
+    git.take = take;
     moon_runtime_options options = {.size = sizeof options, .config = "", .journal = journal, .store = &store};
     if (moon_runtime_new(&runtime, &options, &error)) return fail("runtime", &error);
-    moon_run_options how = {.size = sizeof how, .input = "go", .allow_all = true, .unknown = unknown};
+    moon_run_options how = {
+        .size = sizeof how, .input = "go", .allow_all = true, .unknown = unknown, .snapshots = snapshots};
     moon_status status = moon_runtime_add_tool(runtime, &effect_tool, &error);
+    if (!status) status = moon_runtime_set_snapshots(runtime, &git, &error);
     if (!status && start) status = moon_script_load(&runnable, runtime, script, &error);
     if (!status && start) status = moon_run_start(&run, runtime, runnable, &how, &error);
     if (!status && !start)
@@ -147,6 +163,10 @@ int main(int argc, char **argv) {
             kill_append = read_moment(value), i++;
         else if (!strcmp(argv[i], "--kill-effect"))
             kill_effect = read_moment(value), i++;
+        else if (!strcmp(argv[i], "--kill-snapshot"))
+            kill_snapshot = read_moment(value), i++;
+        else if (!strcmp(argv[i], "--snapshots"))
+            snapshots = true;
         else if (!strcmp(argv[i], "--hold"))
             hold = strtol(value, NULL, 10), i++;
         else if (!strcmp(argv[i], "--unknown"))

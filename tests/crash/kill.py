@@ -5,6 +5,8 @@
 
 After every kill and resume: the final text is the one of a run that was not killed; each effect was made exactly once,
 or its outcome was reported as unknown (the kill fell between the intent and the result) and it was made at most once.
+Where snapshots of the workspace are taken: each that the journal tells of is in the repository, and the last one is the
+workspace as it is.
 Then the controls, which have to be caught: calls of unknown outcome made again blindly, and a store that does not check
 the sequence."""
 import argparse
@@ -47,6 +49,16 @@ class World:
         process = self.start(*args)
         out, err = process.communicate(timeout=120)
         return process.returncode, out.decode(), err.decode()
+
+    def git(self, *args, **more):
+        env = dict(self.env, GIT_CONFIG_GLOBAL=os.devnull, GIT_CONFIG_NOSYSTEM="1", **more)
+        return subprocess.run(["git", *args], cwd=self.dir, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True).stdout.decode().strip()
+
+    def snapshots(self):
+        """Bodies of snapshot.taken in the order of the journal."""
+        with sqlite3.connect(f"file:{self.dir}/journal.db?mode=ro", uri=True) as db:
+            bodies = [json.loads(r["body"]) for r in journal_rows.records(db) if b"refs/moonlet/" in r["body"]]
+            return [body for body in bodies if "ref" in body and "tree" in body]
 
     def log(self):
         path = pathlib.Path(self.dir, "log")
@@ -143,6 +155,48 @@ class Sweep:
                     self.killed(f"effect {n} {when}", "--kill-effect", f"{n}:{when}")
 
 
+def check_snapshots(world):
+    """What is wrong with them; None: nothing."""
+    taken = world.snapshots()
+    if not taken:
+        return "there is none"
+    for body in taken:
+        if world.git("rev-parse", body["ref"]) != body["commit"]:
+            return f"{body['ref']} is another one"
+    world.git("fsck", "--strict")
+    index = os.path.join(world.dir, ".git", "reference")
+    world.git("add", "log", GIT_INDEX_FILE=index)
+    now = world.git("write-tree", GIT_INDEX_FILE=index)
+    return None if taken[-1]["tree"] == now else f"the last one is {taken[-1]}, the workspace {now}"
+
+
+def with_snapshots(sweep, stride):
+    """Killed around each snapshot, and around appends, in a workspace that is a repository."""
+    def world():
+        w = sweep.world()
+        w.git("init", "-q")
+        return w
+
+    whole = world()
+    code, out, err = whole.run("start", "--snapshots", "--count")
+    wrong = check_snapshots(whole)
+    if code != 0 or out != sweep.text or wrong:
+        sweep.wrong.append(f"snapshots of a run that nobody kills: {code} {out!r} {err} {wrong}")
+        return
+    appends, takes = (int(re.search(rf"{what} (\d+)", err).group(1)) for what in ("appends", "snapshots"))
+    moments = [("snapshot", n) for n in range(1 + sweep.random.randrange(stride), takes + 1, stride)]
+    moments += [("append", n) for n in range(1 + sweep.random.randrange(stride), appends + 1, stride * 2)]
+    for what, n in moments:
+        for when in ("before", "after"):
+            w, label = world(), f"with snapshots, {what} {n} {when}"
+            code, _, err = w.run("start", "--snapshots", f"--kill-{what}", f"{n}:{when}")
+            sweep.kills += code == -signal.SIGKILL
+            sweep.settle(w, label)
+            wrong = check_snapshots(w) if w.exists() else None
+            if wrong:
+                sweep.wrong.append(f"{label}: {wrong}")
+
+
 def duplicates(world):
     return [e for e, n in world.log().items() if n > 1]
 
@@ -192,6 +246,7 @@ def main():
         for i in range(args.random // 2):
             first, second = sweep.random.randrange(1, appends), sweep.random.randrange(1, appends)
             sweep.twice(f"append {first} and then {second}", first, second)
+        with_snapshots(sweep, args.every)
         lost, (code, out, err), overtaken = two_drivers(sweep)
         if lost or code != 0 or out != sweep.text or overtaken == 0:
             sweep.wrong.append(f"two drivers: made twice {lost}, the second {code} {out!r} {err}, the first {overtaken}")

@@ -2,7 +2,7 @@
 #ifndef MOONLET_EXTEND_H
 #define MOONLET_EXTEND_H
 /*
- * moonlet/extend.h: teach the runtime another wire format, or keep its journals elsewhere.
+ * moonlet/extend.h: teach the runtime another wire format, keep its journals elsewhere, or snapshots otherwise.
  *
  * A provider is a pure codec: it turns a conversation into the bytes of an HTTP request, and the server-sent events (or
  * the one JSON body) of the answer into a message. It does no I/O and keeps no state of its own, so it can be tested
@@ -258,10 +258,31 @@ MOON_API MOON_MUST_USE moon_status moon_runtime_signal(moon_runtime *runtime, co
 /* Ends a run, also one that another process drives (within a second or so). It can be resumed. MOON_EEXIST: it has
  * ended. */
 MOON_API MOON_MUST_USE moon_status moon_runtime_cancel(moon_runtime *runtime, const char *run, moon_error *error);
+/* With the run go the snapshots of its workspace. */
 MOON_API MOON_MUST_USE moon_status moon_runtime_purge(moon_runtime *runtime, const char *run, moon_error *error);
 MOON_API MOON_MUST_USE moon_status moon_runtime_check(moon_runtime *runtime,
                                                       void (*fault)(void *ctx, const char *run, const char *text),
                                                       void *ctx, moon_error *error);
+
+/* ---- snapshots of workspaces (moon_snapshot_ops, tool.h) ---- */
+
+/* What takes them from now on, for runs that want it; NULL: nothing. A new runtime has git's. The record must outlive
+ * the runtime. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_set_snapshots(moon_runtime *runtime, const moon_snapshot_ops *ops,
+                                                              moon_error *error);
+/* The last one of a kept run at or before its event `at` (0: the last of all). MOON_ENOTFOUND: there is none. This and
+ * the next two wait for the disk. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_snapshot(moon_runtime *runtime, const char *run, uint64_t at,
+                                                         moon_snapshot *snapshot, moon_error *error);
+/* How many files of the run's workspace are not now as they were then. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_snapshot_compare(moon_runtime *runtime, const char *run,
+                                                                 const moon_snapshot *snapshot, int64_t *files,
+                                                                 moon_error *error);
+/* Makes a directory that holds it: dir, or (NULL) one beside the repository. *workspace, the caller's to free: where
+ * the run's workspace is in it. A fork that works there gets a runtime with that workspace. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_snapshot_restore(moon_runtime *runtime, const char *run,
+                                                                 const moon_snapshot *snapshot, const char *dir,
+                                                                 char **workspace, moon_error *error);
 
 #ifdef __cplusplus
 }

@@ -133,7 +133,8 @@ MOON_API const char *moon_runnable_name(const moon_runnable *runnable);
     X(RUN_FINISHED, "run.finished")                                                                                    \
     X(RUN_CLAIMED, "run.claimed")                                                                                      \
     X(VALUE_RECORDED, "value.recorded")                                                                                \
-    X(INPUT_RECEIVED, "input.received")
+    X(INPUT_RECEIVED, "input.received")                                                                                \
+    X(SNAPSHOT_TAKEN, "snapshot.taken")
 
 /* The values are part of the journal's format: new types go at the end. */
 typedef enum moon_event_type {
@@ -240,10 +241,11 @@ typedef struct moon_run_options {
     const char *model;         /* overrides the agent's and the runtime's */
     const moon_limits *limits; /* NULL: none but the agent's */
     bool allow_all;            /* what the built-in policy would ask for is allowed (--yes) */
-    bool can_ask; /* somebody answers approval.asked with moon_run_decide(); else the run ends (needs_approval) */
-    bool deltas;  /* model.delta and tool.progress events are wanted */
-    bool park;    /* ends (waiting) when only time or a signal can lead it on; else it stays and waits */
-    bool forget;  /* is not kept, though the runtime has a journal */
+    bool can_ask;   /* somebody answers approval.asked with moon_run_decide(); else the run ends (needs_approval) */
+    bool deltas;    /* model.delta and tool.progress events are wanted */
+    bool park;      /* ends (waiting) when only time or a signal can lead it on; else it stays and waits */
+    bool forget;    /* is not kept, though the runtime has a journal */
+    bool snapshots; /* of the workspace, after each step that wrote: of all agents, whatever they say of it */
     moon_unknown unknown; /* of a run that is resumed */
     bool recorded_script; /* likewise: the script as it was recorded, not as it is now. Also so if its file is gone */
     void (*on_event)(void *ctx, moon_run *run, const moon_event *event);
