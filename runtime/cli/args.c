@@ -41,6 +41,8 @@ static int long_option(moon__cli_args *args, const char *name) {
     }
     if (has_value) {
         args->value = name + length + 1;
+    } else if (o->value[0] == '[') {
+        args->value = NULL; /* the next word is no value of it: it could be anything */
     } else if (args->at < args->argc) {
         args->value = args->argv[args->at++];
     } else {

@@ -12,7 +12,7 @@
 typedef struct moon__cli_option {
     const char *name;  /* long form without its dashes; NULL ends a table */
     char letter;       /* 0: none */
-    const char *value; /* what its value is called in the help; NULL: it takes none */
+    const char *value; /* what its value is called in the help; NULL: it takes none; "[DIR]": only as --name=DIR */
     const char *help;  /* NULL: another name for an option of the table, not listed */
     int id;            /* above 0 */
 } moon__cli_option;
@@ -23,7 +23,7 @@ typedef struct moon__cli_args {
     char **argv;
     const char *bundle; /* rest of "-abc" */
     bool only_operands;
-    const char *value; /* of the option or operand just returned */
+    const char *value; /* of the option or operand just returned; NULL: none */
     char error[320];
 } moon__cli_args;
 

@@ -155,8 +155,8 @@ const moon__cli_command moon__cli_cmd_gc = {
     .summary = "remove old runs",
     .about =
         "Removes runs that were driven last before the time given, whether they can go on or not, and what only they\n"
-        "used. Runs that are being driven stay, and so do those that wait (unless --waiting) and those that younger\n"
-        "forks share.",
+        "used, snapshots of their workspaces too. Runs that are being driven stay, and so do those that wait (unless\n"
+        "--waiting) and those that younger forks share.",
     .examples = "moonlet gc --keep 30d\nmoonlet gc --keep 7d --waiting --dry-run",
     .options = gc_options,
     .main = both_main,

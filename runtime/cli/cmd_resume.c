@@ -23,15 +23,16 @@ enum {
     OPT_LIVE,
     OPT_RECORDED,
     OPT_ACCEPT,
-    OPT_DUE
+    OPT_DUE,
+    OPT_WORKTREE
 };
 
 #define DRIVING_OPTIONS                                                                                                \
     {"model", 'm', "MODEL", "go on with another model", OPT_MODEL},                                                    \
         {"limit", 0, "KEY=N", "another limit than it was started with; repeatable", OPT_LIMIT},                        \
-        {"recorded-script", 0, NULL, "the script as it was recorded, not as it is now", OPT_RECORDED}, {               \
-        "unknown", 0, "WORD", "calls whose outcome a crash hid: ask (default), tell, retry or fail", OPT_UNKNOWN       \
-    }
+        {"recorded-script", 0, NULL, "the script as it was recorded, not as it is now", OPT_RECORDED},                 \
+        {"unknown", 0, "WORD", "calls whose outcome a crash hid: ask (default), tell, retry or fail", OPT_UNKNOWN},    \
+        MOON__SNAPSHOT_OPTION
 
 /* clang-format off: the tables end in macros */
 static const moon__cli_option resume_options[] = {
@@ -48,6 +49,7 @@ static const moon__cli_option resume_options[] = {
 static const moon__cli_option fork_options[] = {
     {"at", 0, "N", "the last event that is shared, as `moonlet show` numbers them (default: the end)", OPT_AT},
     {"input", 'p', "TEXT", "one more message of yours to the agent; \"-\" reads it", OPT_INPUT},
+    {"worktree", 0, "[DIR]", "work in a new git worktree with the files as they were then", OPT_WORKTREE},
     DRIVING_OPTIONS,
     {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
     MOON__JOURNAL_OPTION,
@@ -68,7 +70,8 @@ static const moon__cli_option replay_options[] = {
 typedef struct request {
     const char *run;
     uint64_t at;
-    bool live_tools, recorded_script, accept, due;
+    bool live_tools, recorded_script, accept, due, worktree;
+    const char *worktree_dir; /* NULL: beside the repository */
     moon_unknown unknown;
 } request;
 
@@ -96,13 +99,19 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         const char *why = NULL;
         if (id == MOON__ARG_WRONG) return moon__cli_usage(self, "%s", args.error);
         if (id == MOON__OPT_HELP) return moon__cli_help(self);
-        if (id == MOON__ARG_OPERAND && r->run) return moon__cli_usage(self, "one run at a time");
+        if (id == MOON__ARG_OPERAND && r->run)
+            return moon__cli_usage(self, r->worktree ? "one run at a time (a directory: --worktree=DIR)"
+                                                     : "one run at a time");
         switch (id) {
         case MOON__ARG_OPERAND: r->run = args.value; break;
         case OPT_MODEL: s->model = args.value; break;
         case OPT_UNKNOWN: why = take_unknown(r, args.value); break;
         case OPT_AT: why = take_at(r, args.value); break;
         case OPT_INPUT: s->input = args.value; break;
+        case OPT_WORKTREE:
+            r->worktree = true;
+            r->worktree_dir = args.value;
+            break;
         case OPT_LIVE: r->live_tools = true; break;
         case OPT_RECORDED: r->recorded_script = true; break;
         case OPT_ACCEPT: r->accept = true; break;
@@ -125,12 +134,54 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
     return -1;
 }
 
+/* ---- the files, as they were ---- */
+
+static int make_worktree(moon_runtime *runtime, const moon__cli_session *s, const request *r, moon__cli_found *found,
+                         const moon_snapshot *snapshot) {
+    moon_error error = {0};
+    char *workspace;
+    if (moon_runtime_snapshot_restore(runtime, found->id, snapshot, r->worktree_dir, &workspace, &error) != MOON_OK)
+        return moon__cli_fail(&error);
+    free(found->workspace);
+    found->workspace = workspace;
+    if (!s->quiet && snapshot->at > 0)
+        moon__cli_error("the workspace as it was after event %llu: %s", (unsigned long long)snapshot->at, workspace);
+    else if (!s->quiet)
+        moon__cli_error("the workspace as it was before the run: %s", workspace);
+    return MOON__EXIT_OK;
+}
+
+/* The fork works in the files as they are now. Whether they are those of the event is only a hint: when it cannot be
+ * found out, nothing is said. */
+static void hint_at_worktree(moon_runtime *runtime, const moon__cli_found *found, const moon_snapshot *snapshot) {
+    int64_t files = 0;
+    if (moon_runtime_snapshot_compare(runtime, found->id, snapshot, &files, NULL) != MOON_OK || files == 0) return;
+    moon__cli_error("the workspace is not as it was %s %llu: %lld file%s; --worktree makes one that is",
+                    snapshot->at > 0 ? "after event" : "before event",
+                    (unsigned long long)(snapshot->at ? snapshot->at : 1), (long long)files,
+                    files == 1 ? " differs" : "s differ");
+}
+
+static int place_fork(moon_runtime *runtime, moon__cli_session *s, const request *r, moon__cli_found *found) {
+    moon_snapshot snapshot;
+    moon_error error = {0};
+    moon_status status = moon_runtime_snapshot(runtime, found->id, r->at, &snapshot, &error);
+    if (r->worktree) {
+        s->workspace = NULL; /* it only said whose journal is meant */
+        return status == MOON_OK ? make_worktree(runtime, s, r, found, &snapshot) : moon__cli_fail(&error);
+    }
+    if (status == MOON_OK && !s->workspace && !s->quiet) hint_at_worktree(runtime, found, &snapshot);
+    return MOON__EXIT_OK;
+}
+
 /* Which run, and where it works: that has to be known before the runtime is made that drives it. */
-static int find(moon__cli_session *s, const request *r, moon__cli_found *found, char journal[4096]) {
+static int find(const moon__cli_command *self, moon__cli_session *s, const request *r, moon__cli_found *found,
+                char journal[4096]) {
     moon_runtime *runtime;
     int code = moon__cli_kept_open(&runtime, s->journal, s->workspace);
     if (code != MOON__EXIT_OK) return code;
     code = moon__cli_kept_find(runtime, r->run, found);
+    if (code == MOON__EXIT_OK && self == &moon__cli_cmd_fork) code = place_fork(runtime, s, r, found);
     snprintf(journal, 4096, "%s", moon_runtime_journal(runtime));
     moon_runtime_free(runtime);
     if (code == MOON__EXIT_OK && !s->workspace) s->workspace = found->workspace;
@@ -179,7 +230,7 @@ static int drive(const moon__cli_command *self, moon__cli_session *s, const requ
     moon_error error = {0};
     moon__cli_found found = {.n = 0};
     char journal[4096];
-    int code = find(s, r, &found, journal);
+    int code = find(self, s, r, &found, journal);
     if (code == MOON__EXIT_OK) code = moon__cli_session_open(s);
     if (code == MOON__EXIT_OK) code = begun(s, r, begin(self, s, r, found.id, &error), &error);
     code = moon__cli_session_close(s, code);
@@ -265,15 +316,21 @@ const moon__cli_command moon__cli_cmd_resume = {
 
 const moon__cli_command moon__cli_cmd_fork = {
     .name = "fork",
-    .operands = "RUN [--at N] [--input TEXT] [OPTIONS]",
+    .operands = "RUN [--at N] [--worktree[=DIR]] [--input TEXT] [OPTIONS]",
     .summary = "go on from any point of a run, as a new one",
     .about =
         "Starts a new run that shares the journal of RUN up to event N and goes its own way from there. RUN is not\n"
         "touched, whether it is finished or not, and nothing of what is shared is done again. With --input the agent\n"
         "gets one more message of yours: so a conversation goes on after its end. What was used before the fork does\n"
-        "not count against limits.",
+        "not count against limits.\n\n"
+        "The fork works where RUN worked, with the files as they are now. If RUN took snapshots (`moonlet run\n"
+        "--snapshots`), --worktree makes a git worktree with the files as they were after event N, or the last\n"
+        "snapshot before it, and the fork works there: in DIR, else beside the repository. `git worktree remove`\n"
+        "removes it.",
     .examples = "moonlet fork 1k1a --input \"and now in French\"\n"
-                "moonlet show 1k1a && moonlet fork 1k1a --at 17 --model openai/gpt-5",
+                "moonlet show 1k1a && moonlet fork 1k1a --at 17 --model openai/gpt-5\n"
+                "moonlet fork 1k1a --at 17 --worktree --policy file=allow\n"
+                "git diff refs/moonlet/RUN/17 refs/moonlet/RUN/23",
     .options = fork_options,
     .main = drive_main,
 };

@@ -27,6 +27,7 @@ static const moon__cli_option options[] = {
     {"output-file", 'o', "FILE", "also write the last message to FILE, if the run is done", MOON__SESSION_OUTPUT_FILE},
     {"output-last-message", 0, "FILE", NULL, MOON__SESSION_OUTPUT_FILE},
     {"output-schema", 0, "FILE", "the answer has to be JSON of this JSON Schema", OPT_SCHEMA},
+    MOON__SNAPSHOT_OPTION,
     MOON__JOURNAL_OPTION,
     MOON__SESSION_OPTIONS,
     MOON__OPTION_HELP,
@@ -182,6 +183,8 @@ const moon__cli_command moon__cli_cmd_run = {
              "Shipped agents:\n" MOON_CLI_AGENTS "\n"
              "Tools that only read are run. For others the agent's policy, the configuration, --policy or --yes must\n"
              "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
+             "With --snapshots the workspace of each step that wrote is kept in its git repository, under\n"
+             "refs/moonlet/RUN/N: nothing of yours is touched, and `moonlet fork --worktree` brings it back.\n"
              "--continue goes on with the newest run of the directory, as `moonlet fork RUN --input INPUT` does.\n"
              "Ctrl-C ends the run and still writes what it has; a second one ends the program.",
     .examples = "moonlet run brief --cwd ~/src/project\n"

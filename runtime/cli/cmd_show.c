@@ -93,6 +93,15 @@ static void put_result(request *r, const moon_record *record, const moon_json *b
     put_block(r, text, n, 9);
 }
 
+static void put_snapshot(request *r, const moon_record *record, const moon_json *body) {
+    int64_t files = 0, at = 0;
+    moon_json_int(moon_json_get(body, "files"), &files);
+    moon_json_int(moon_json_get(body, "at"), &at);
+    put_line(r, record, "35", "snapshot %s: %s, %lld file%s changed", str(body, "ref", NULL),
+             at > 0 ? "the workspace after what stands above" : "the workspace before the run", (long long)files,
+             files == 1 ? "" : "s");
+}
+
 static void put_record(request *r, const moon_record *record, const moon_json *body) {
     size_t n;
     const char *text;
@@ -122,6 +131,7 @@ static void put_record(request *r, const moon_record *record, const moon_json *b
         break;
     }
     case MOON_EVENT_LOG: put_line(r, record, "2", "%s: %s", str(body, "level", NULL), str(body, "text", NULL)); break;
+    case MOON_EVENT_SNAPSHOT_TAKEN: put_snapshot(r, record, body); break;
     case MOON_EVENT_RUN_CLAIMED: put_line(r, record, "33", "resumed"); break;
     case MOON_EVENT_RUN_FINISHED:
         put_line(r, record, "1", "ended: %s %s", str(body, "stop_reason", NULL), str(body, "error", NULL));

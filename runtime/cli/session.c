@@ -44,6 +44,7 @@ const char *moon__cli_session_option(moon__cli_session *s, int id, const char *v
     case MOON__SESSION_QUIET: s->quiet = true; break;
     case MOON__SESSION_VERBOSE: s->verbose = true; break;
     case MOON__SESSION_PARK: s->park = true; break;
+    case MOON__SESSION_SNAPSHOTS: s->snapshots = true; break;
     case MOON__SESSION_JOURNAL: s->journal = strcmp(value, "off") == 0 ? NULL : value; break;
     case MOON__SESSION_NO_COLOUR: s->no_colour = true; break;
     default: why = "unknown option"; break;
@@ -231,6 +232,7 @@ moon_run_options moon__cli_session_run_options(moon__cli_session *s) {
         .allow_all = s->yes,
         .can_ask = s->prompt != NULL,
         .park = s->park,
+        .snapshots = s->snapshots,
         .deltas = s->format == MOON__FORMAT_STREAM || (!s->quiet && s->verbose) || choose_show(s) == MOON__SHOW_LIVE,
         .on_event = on_event,
         .ctx = s,

@@ -30,7 +30,7 @@ typedef struct moon__cli_session {
     const char *plugins[MOON__PLUGINS_MAX];
     size_t n_plugins;
     moon__cli_format format;
-    bool yes, quiet, verbose, no_colour, park;
+    bool yes, quiet, verbose, no_colour, park, snapshots;
     bool result_is_json; /* the result's text is given parsed where it can be */
     bool tool_call;      /* one tool and no model: little progress, and its failure is its own text */
     bool stdin_taken;    /* it was read to its end: who is asked answers on the controlling terminal */
@@ -67,7 +67,13 @@ enum {
     MOON__SESSION_NO_COLOUR,
     MOON__SESSION_JOURNAL,
     MOON__SESSION_PARK,
+    MOON__SESSION_SNAPSHOTS,
 };
+#define MOON__SNAPSHOT_OPTION                                                                                          \
+    {                                                                                                                  \
+        "snapshots", 0, NULL, "keep the workspace of each step that wrote in its git repository",                      \
+            MOON__SESSION_SNAPSHOTS                                                                                    \
+    }
 #define MOON__JOURNAL_OPTION                                                                                           \
     {"park", 0, NULL, "end (exit 4) when only time or a signal can lead on; `resume` goes on", MOON__SESSION_PARK}, {  \
         "journal", 0, "FILE", "where runs are kept, or \"off\" (default: see `moonlet doctor`)", MOON__SESSION_JOURNAL \

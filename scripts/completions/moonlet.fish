@@ -53,6 +53,8 @@ complete -c moonlet -n "__fish_seen_subcommand_from run" -l continue -d "go on w
 complete -c moonlet -n "__fish_seen_subcommand_from resume fork replay show approve deny signal cancel export" -a "(moonlet runs 2>/dev/null | tail -n +2 | string split -f1 ' ')"
 complete -c moonlet -n "__fish_seen_subcommand_from resume fork" -l unknown -x -a "ask tell retry fail" -d "calls of unknown outcome"
 complete -c moonlet -n "__fish_seen_subcommand_from fork" -l at -x -d "the last event that is shared"
+complete -c moonlet -n "__fish_seen_subcommand_from fork" -l worktree -d "work in the files as they were then"
+complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l snapshots -d "keep the workspace of each step that wrote"
 complete -c moonlet -n "__fish_seen_subcommand_from fork" -s p -l input -x -d "one more message"
 complete -c moonlet -n "__fish_seen_subcommand_from replay" -l live-tools -d "really call the tools"
 complete -c moonlet -n "__fish_seen_subcommand_from resume fork replay" -l recorded-script -d "the script as it was"
