@@ -37,22 +37,6 @@ void moon__value_record(moon_run *run, const char *key, const char *kind, const 
     moon__buf_fini(&body);
 }
 
-static bool use_value(const moon_run *run, const char *key) {
-    const moon__recorded *was = moon__run_recorded(run, MOON_EVENT_VALUE_RECORDED, key);
-    if (was) moon__replay_use(run->tree->replay, was);
-    return was != NULL;
-}
-
-void moon__values_over(const moon_run *run, const char *call) {
-    char key[48];
-    for (unsigned i = 1;; i++) {
-        snprintf(key, sizeof key, "%.30s.t%u", call, i);
-        if (!use_value(run, key)) return;
-        snprintf(key, sizeof key, "%.30s.t%u.end", call, i);
-        (void)use_value(run, key);
-    }
-}
-
 /* ---- pauses ---- */
 
 static int64_t wall(const moon_run *run) {

@@ -14,9 +14,6 @@ moon_json *moon__value_recorded(moon_run *run, const char *key, const char *kind
 /* value is JSON. */
 void moon__value_record(moon_run *run, const char *key, const char *kind, const char *value, size_t length);
 
-/* The call of this key is over, as recorded, and is not begun again: what it recorded is used. */
-void moon__values_over(const moon_run *run, const char *call);
-
 /* Something that ends by itself when its time has come or a signal is there; embedded in its owner. done comes once,
  * from the loop, unless it was cancelled. */
 enum { MOON__SIGNAL_NAME = 64 };

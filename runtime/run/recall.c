@@ -74,7 +74,6 @@ static bool take_result(moon__slot *s, const moon__recorded *result) {
             run->n_plans++;
         }
         moon__slot_compare(s);
-        moon__values_over(run, s->key);
     }
     moon__json_free(body);
     return take;

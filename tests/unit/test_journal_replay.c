@@ -228,6 +228,19 @@ static void test_journal_replay__an_empty_one_holds_nothing(void **state) {
     moon__replay_free(NULL);
 }
 
+static void test_journal_replay__values_of_a_call_go_with_its_result(void **state) {
+    (void)state;
+    add(MOON_EVENT_VALUE_RECORDED, "", "c1.t1", "{}");
+    add(MOON_EVENT_VALUE_RECORDED, "", "c1.b4", "{}");
+    add(MOON_EVENT_TOOL_RESULT, "", "c1", "{}");
+    add(MOON_EVENT_VALUE_RECORDED, "", "t1", "{}");
+    assert_string_equal(moon__replay_left(replay, "")->key, "c1.t1");
+    moon__replay_use(replay, find(MOON_EVENT_TOOL_RESULT, "", "c1"));
+    assert_string_equal(moon__replay_left(replay, "")->key, "t1");
+    moon__replay_use(replay, find(MOON_EVENT_VALUE_RECORDED, "", "t1"));
+    assert_null(moon__replay_left(replay, ""));
+}
+
 static void drive(const char *path, int64_t us) {
     int64_t driven = moon__replay_driven(replay, path);
     if (driven != us) fail_msg("\"%s\" was driven for %d µs, not %d", path, (int)driven, (int)us);
@@ -301,6 +314,7 @@ int main(void) {
         T(a_child_is_an_operation_of_its_parent),
         T(paths_are_left_alone_by_others),
         T(tells_the_last_operation_of_a_path),
+        T(values_of_a_call_go_with_its_result),
         T(time_counts_while_a_run_is_driven),
         T(what_is_shared_was_not_driven),
         T(use_counts_for_all_above),
