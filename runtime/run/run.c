@@ -85,18 +85,6 @@ void moon__run_diverged(moon_run *run, uint64_t seq, const char *was, const char
     moon__run_stop(run->tree->root, MOON_STOP_CHANGED, text);
 }
 
-void moon__usage_write(moon__jw *w, const char *name, const moon_usage *usage) {
-    moon__jw_object(w, name);
-    moon__jw_int(w, "input_tokens", usage->input_tokens);
-    moon__jw_int(w, "cached_tokens", usage->cached_tokens);
-    moon__jw_int(w, "output_tokens", usage->output_tokens);
-    moon__jw_int(w, "reasoning_tokens", usage->reasoning_tokens);
-    if (usage->usd >= 0) moon__jw_num(w, "usd", usage->usd);
-    if (usage->steps) moon__jw_int(w, "steps", usage->steps);
-    if (usage->tool_calls) moon__jw_int(w, "tool_calls", usage->tool_calls);
-    moon__jw_end(w);
-}
-
 static void tell_created(moon_run *run) {
     if (!moon__run_tells(run, MOON_EVENT_RUN_CREATED, "")) return;
     moon__buf body;

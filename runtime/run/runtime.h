@@ -2,6 +2,7 @@
 #ifndef MOON_RUN_RUNTIME_H
 #define MOON_RUN_RUNTIME_H
 /* What the files of run/ share: the insides of a runtime and of a run. */
+#include "answer_json.h"
 #include "journal.h"
 #include "json.h"
 #include "keeper.h"
@@ -162,12 +163,6 @@ moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const 
 moon_status moon__run_discard(moon_run *run, moon_status status); /* one that did not begin; returns status */
 /* The part of a tree that comes from options. */
 MOON_MUST_USE moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_error *error);
-void moon__usage_write(moon__jw *w, const char *name, const moon_usage *usage);
-void moon__usage_read(moon_usage *usage, const moon_json *json);
-/* An answer's members in an object (answer_body.c). */
-void moon__answer_write(moon__jw *w, const moon__answer *answer);
-/* Reads them; text is borrowed from body, *uses is the caller's to free, also when it fails. */
-MOON_MUST_USE moon_status moon__answer_read(moon__answer *answer, moon_tool_use **uses, const moon_json *body);
 
 /* ---- limits (limits.c) ---- */
 

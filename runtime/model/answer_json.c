@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A model's answer as the body of model.response, and back. */
-#include <stdlib.h>
+#include "answer_json.h"
 
-#include "runtime.h"
+#include <stdlib.h>
 
 void moon__answer_write(moon__jw *w, const moon__answer *answer) {
     moon__jw_str(w, "text", answer->text, answer->text_length);
@@ -20,6 +19,18 @@ void moon__answer_write(moon__jw *w, const moon__answer *answer) {
     moon__jw_str(w, "finish", answer->finish, SIZE_MAX);
     moon__jw_str(w, "model", answer->model, SIZE_MAX);
     moon__usage_write(w, "usage", &answer->usage);
+}
+
+void moon__usage_write(moon__jw *w, const char *name, const moon_usage *usage) {
+    moon__jw_object(w, name);
+    moon__jw_int(w, "input_tokens", usage->input_tokens);
+    moon__jw_int(w, "cached_tokens", usage->cached_tokens);
+    moon__jw_int(w, "output_tokens", usage->output_tokens);
+    moon__jw_int(w, "reasoning_tokens", usage->reasoning_tokens);
+    if (usage->usd >= 0) moon__jw_num(w, "usd", usage->usd);
+    if (usage->steps) moon__jw_int(w, "steps", usage->steps);
+    if (usage->tool_calls) moon__jw_int(w, "tool_calls", usage->tool_calls);
+    moon__jw_end(w);
 }
 
 void moon__usage_read(moon_usage *usage, const moon_json *json) {
