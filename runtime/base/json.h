@@ -25,6 +25,9 @@ moon_json *moon__json_borrow_text(const char *text);
 void moon__json_print(moon__buf *buf, const moon_json *value);
 /* The same with members sorted by name: equal values give equal text. */
 void moon__json_print_canonical(moon__buf *buf, const moon_json *value);
+/* For people and for diffs: containers down to that many levels with a member or element a line, what is deeper
+ * compact. Members in their order. */
+void moon__json_print_lines(moon__buf *buf, const moon_json *value, unsigned levels);
 /* Checks text without parsing it, as moon__json_parse without flags does. MOON_OK or MOON_EPARSE. */
 MOON_MUST_USE moon_status moon__json_check(const char *text, size_t length, moon_error *error);
 

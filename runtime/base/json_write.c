@@ -88,6 +88,31 @@ void moon__json_print_canonical(moon__buf *buf, const moon_json *value) {
     print_whole(buf, value, true);
 }
 
+static void print_lines(moon__buf *buf, const moon_json *value, unsigned levels, unsigned indent) {
+    const moon_json *first = moon_json_first(value);
+    if (!levels || !first) {
+        print(buf, value, false);
+        return;
+    }
+    bool object = moon_json_type(value) == MOON_JSON_OBJECT;
+    moon__buf_char(buf, object ? '{' : '[');
+    for (const moon_json *child = first; child && !buf->status; child = moon_json_next(child)) {
+        moon__buf_printf(buf, "%s\n%*s", child == first ? "" : ",", (int)indent + 2, "");
+        if (object) {
+            moon__buf_quoted(buf, moon_json_name(child), SIZE_MAX);
+            moon__buf_str(buf, ": ");
+        }
+        print_lines(buf, child, levels - 1, indent + 2);
+    }
+    moon__buf_printf(buf, "\n%*s%c", (int)indent, "", object ? '}' : ']');
+}
+
+void moon__json_print_lines(moon__buf *buf, const moon_json *value, unsigned levels) {
+    size_t start = buf->len;
+    print_lines(buf, value, levels, 0);
+    if (buf->status) moon__buf_cut(buf, start);
+}
+
 /* ---- writing ---- */
 
 enum { DEPTH_MAX = 63 };

@@ -313,6 +313,30 @@ static void test_json__canonical_text_sorts_names(void **state) {
     moon__json_free(json);
 }
 
+static void test_json__lines_down_to_a_level(void **state) {
+    (void)state;
+    moon_json *json = must_parse("{\"b\":[1,{\"z\":[],\"y\":[2,3]}],\"a\":{},\"c\":\"x\"}");
+    static const char *const expected[] = {
+        "{\"b\":[1,{\"z\":[],\"y\":[2,3]}],\"a\":{},\"c\":\"x\"}",
+        "{\n  \"b\": [1,{\"z\":[],\"y\":[2,3]}],\n  \"a\": {},\n  \"c\": \"x\"\n}",
+        "{\n  \"b\": [\n    1,\n    {\"z\":[],\"y\":[2,3]}\n  ],\n  \"a\": {},\n  \"c\": \"x\"\n}",
+    };
+    moon__buf buf;
+    for (unsigned levels = 0; levels < 3; levels++) {
+        moon__buf_init(&buf, 1000);
+        moon__json_print_lines(&buf, json, levels);
+        assert_string_equal(buf.p, expected[levels]);
+        moon__buf_fini(&buf);
+    }
+    moon__buf_init(&buf, 10);
+    moon__buf_str(&buf, "x");
+    moon__json_print_lines(&buf, json, 2); /* does not fit: nothing of it stays */
+    assert_int_equal(buf.status, MOON_ELIMIT);
+    assert_string_equal(buf.p, "x");
+    moon__buf_fini(&buf);
+    moon__json_free(json);
+}
+
 static void test_json__numbers_survive_a_round_trip(void **state) {
     (void)state;
     uint64_t bits = UINT64_C(0x123456789ABCDEF);
@@ -416,6 +440,7 @@ int main(void) {
         cmocka_unit_test(test_json__absent_values_chain),
         cmocka_unit_test(test_json__integers_are_exact_or_refused),
         cmocka_unit_test(test_json__canonical_text_sorts_names),
+        cmocka_unit_test(test_json__lines_down_to_a_level),
         cmocka_unit_test(test_json__numbers_survive_a_round_trip),
         cmocka_unit_test(test_jw__commas_and_nesting),
         cmocka_unit_test(test_jw__misuse_sticks),
