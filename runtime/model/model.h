@@ -31,6 +31,7 @@ typedef enum moon__delta { MOON__DELTA_TEXT, MOON__DELTA_REASONING, MOON__DELTA_
 /* Exactly one done per ask, never from within ask itself. Other callbacks come before it. */
 typedef struct moon__ask {
     unsigned lane;
+    const char *path; /* of the run in its tree; for wrappers that record. NULL: the root's. Outlives the ask */
     bool deltas;
     /* A piece of the answer as it streams. For MOON__DELTA_CALL text is the tool's name, once per call. */
     void (*delta)(void *ctx, moon__delta kind, const char *text, size_t n);
@@ -38,7 +39,7 @@ typedef struct moon__ask {
     void (*retry)(void *ctx, int attempt, int64_t wait_ms, const moon_error *why);
     /* status MOON_OK with the answer; MOON_ENET (no whole answer came) or MOON_EPROVIDER (the server refused, or what
      * it sends is no model's answer; error->cause: HTTP status, 2xx or 3xx for the latter, 0: unknown) after the last
-     * retry; MOON_ENOMEM. */
+     * retry; MOON_ENOTFOUND: a cassette that plays has no recording of the request; MOON_ENOMEM. */
     void (*done)(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error);
     void *ctx;
 } moon__ask;
@@ -110,6 +111,9 @@ MOON_MUST_USE moon_status moon__models_get(moon__models *models, const char *spe
 /* Both are copied. MOON_ENOMEM: it is as before. */
 MOON_MUST_USE moon_status moon__models_set_default(moon__models *models, const char *spec, const char *source,
                                                    moon_error *error);
+/* From now on models of providers are names only: nobody is asked, so that no key, address or configuration is needed.
+ * model (copied, may be NULL) is taken where nothing else is said, before keys that are set. */
+MOON_MUST_USE moon_status moon__models_play(moon__models *models, const char *model, moon_error *error);
 /* The names of profiles, sorted, NULL-terminated. */
 const char *const *moon__models_names(const moon__models *models);
 moon__http *moon__models_http(moon__models *models);

@@ -81,6 +81,7 @@ void moon__models_free(moon__models *models) {
     free(models->names);
     free(models->default_spec);
     free(models->default_source);
+    free(models->taped_model);
     free(models);
 }
 
@@ -100,6 +101,15 @@ moon_status moon__models_set_default(moon__models *models, const char *spec, con
     free(models->default_source);
     models->default_spec = spec_copy;
     models->default_source = source_copy;
+    return MOON_OK;
+}
+
+moon_status moon__models_play(moon__models *models, const char *model, moon_error *error) {
+    char *copy = moon__strdup(model);
+    if (model && !copy) return moon_error_set(error, MOON_ENOMEM, "out of memory");
+    free(models->taped_model);
+    models->taped_model = copy;
+    models->playing = true;
     return MOON_OK;
 }
 

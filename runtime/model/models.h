@@ -55,6 +55,8 @@ struct moon__models {
     moon__model_loader loader;
     void *loader_ctx;
     char *default_spec, *default_source;
+    bool playing;      /* see moon__models_play */
+    char *taped_model; /* what it was given */
     const moon_provider *wires[MOON__WIRES_MAX];
     size_t n_wires;
     moon__preset *presets;
@@ -65,6 +67,10 @@ struct moon__models {
 const moon__profile *moon__models_profile(const char *name, size_t n);
 moon__preset *moon__models_preset(const moon__models *models, const char *name, size_t n);
 const moon_provider *moon__models_wire(const moon__models *models, const char *name);
+
+/* A model that is a name: for a wrapper that never opens it. */
+MOON_MUST_USE moon_status moon__named_model_new(moon__model **out, const char *name, const char *source,
+                                                moon_error *error);
 
 moon__loop *moon__models_loop(moon__models *models);
 moon__random *moon__models_random(moon__models *models);

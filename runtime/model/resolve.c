@@ -154,6 +154,8 @@ static moon_status get_remote(moon__models *models, const char *spec, const char
     size_t n = strcspn(spec, "/");
     provider p = {moon__models_profile(spec, n), moon__models_preset(models, spec, n)};
     const char *known = p.profile ? p.profile->name : p.preset ? p.preset->name : NULL;
+    if (!known && models->playing && spec[n] && spec[n + 1] && !has_control(spec))
+        return moon__named_model_new(out, spec, source, error);
     if (!known) {
         snprintf(name, sizeof name, "%.*s", n < sizeof name ? (int)n : 0, spec);
         return no_provider(models, name, error);
@@ -163,6 +165,7 @@ static moon_status get_remote(moon__models *models, const char *spec, const char
     if (has_control(model)) return moon_error_set(error, MOON_EINVAL, "the model's name holds a control character");
     if ((size_t)snprintf(name, sizeof name, "%s/%s", known, model) >= sizeof name)
         return moon_error_set(error, MOON_EINVAL, "the model's name is longer than %zu bytes", sizeof name - 1);
+    if (models->playing) return moon__named_model_new(out, name, source, error);
     return make_remote(models, &p, name, model, source, out, error);
 }
 
@@ -206,6 +209,8 @@ static const char *choose(const moon__models *models, const char **source, char 
     }
     *source = "MOONLET_MODEL";
     if (variable("MOONLET_MODEL")) return variable("MOONLET_MODEL");
+    *source = "the cassette";
+    if (models->playing && models->taped_model) return models->taped_model;
     *source = "no model is configured";
     if (!with_key(models, &found)) return "offline";
     const char *key = key_variable(&found);
