@@ -41,6 +41,7 @@ static const moon__cli_option resume_options[] = {
      OPT_ACCEPT},
     DRIVING_OPTIONS,
     {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
+    MOON__CASSETTE_OPTIONS,
     MOON__JOURNAL_OPTION,
     MOON__SESSION_OPTIONS,
     MOON__OPTION_HELP,
@@ -52,6 +53,7 @@ static const moon__cli_option fork_options[] = {
     {"worktree", 0, "[DIR]", "work in a new git worktree with the files as they were then", OPT_WORKTREE},
     DRIVING_OPTIONS,
     {"output-file", 'o', "FILE", "also write the last message to FILE", MOON__SESSION_OUTPUT_FILE},
+    MOON__CASSETTE_OPTIONS,
     MOON__JOURNAL_OPTION,
     MOON__SESSION_OPTIONS,
     MOON__OPTION_HELP,
@@ -129,6 +131,8 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         return moon__cli_usage(self,
                                "--due takes all that are due, each in its own directory: it goes neither with a run "
                                "nor with --cwd or --output-file");
+    const char *why = self == &moon__cli_cmd_replay ? NULL : moon__cli_session_cassette(s);
+    if (why) return moon__cli_usage(self, "%s", why);
     if (!r->run && self != &moon__cli_cmd_resume)
         return moon__cli_usage(self, "a run's id is needed, or its beginning; `moonlet runs` lists them");
     return -1;

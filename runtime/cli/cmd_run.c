@@ -28,6 +28,7 @@ static const moon__cli_option options[] = {
     {"output-last-message", 0, "FILE", NULL, MOON__SESSION_OUTPUT_FILE},
     {"output-schema", 0, "FILE", "the answer has to be JSON of this JSON Schema", OPT_SCHEMA},
     MOON__SNAPSHOT_OPTION,
+    MOON__CASSETTE_OPTIONS,
     MOON__JOURNAL_OPTION,
     MOON__SESSION_OPTIONS,
     MOON__OPTION_HELP,
@@ -87,6 +88,8 @@ static int read_arguments(const moon__cli_command *self, moon__cli_session *s, r
         r->agent = NULL;
     }
     if (!r->agent && !r->go_on) return moon__cli_usage(self, "an agent's name or a script is needed");
+    const char *why = moon__cli_session_cassette(s);
+    if (why) return moon__cli_usage(self, "%s", why);
     /* The one provider without a base URL of its own takes it from the environment. */
     if (r->base_url && (!s->model || strncmp(s->model, "custom/", 7) != 0))
         return moon__cli_usage(self, "--base-url goes with --model custom/NAME");
@@ -185,6 +188,8 @@ const moon__cli_command moon__cli_cmd_run = {
              "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
              "With --snapshots the workspace of each step that wrote is kept in its git repository, under\n"
              "refs/moonlet/RUN/N: nothing of yours is touched, and `moonlet fork --worktree` brings it back.\n"
+             "--record DIR keeps each answer of a model as a file in DIR; with --cassette DIR the same run takes them\n"
+             "from there, without a model, a key or a network, and ends with exit code 2 where it asks something else.\n"
              "--continue goes on with the newest run of the directory, as `moonlet fork RUN --input INPUT` does.\n"
              "Ctrl-C ends the run and still writes what it has; a second one ends the program.",
     .examples = "moonlet run brief --cwd ~/src/project\n"
@@ -192,6 +197,8 @@ const moon__cli_command moon__cli_cmd_run = {
                 "moonlet run ./agent.lua \"add a test for parse()\" --policy file=allow --policy shell=ask\n"
                 "git diff | moonlet run ./review.lua - --model openai/gpt-5-mini --limit tokens=200000\n"
                 "moonlet run ./agent.lua \"which files?\" --output-schema files.json --output json | jq .output\n"
+                "moonlet run ./agent.lua \"go\" --record tests/cassette && moonlet run ./agent.lua \"go\" --cassette "
+                "tests/cassette\n"
                 "moonlet run --continue \"and what about the tests?\"\n"
                 "moonlet run brief --output stream-json | jq -r .type",
     .options = options,

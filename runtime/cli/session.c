@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
@@ -46,10 +47,19 @@ const char *moon__cli_session_option(moon__cli_session *s, int id, const char *v
     case MOON__SESSION_PARK: s->park = true; break;
     case MOON__SESSION_SNAPSHOTS: s->snapshots = true; break;
     case MOON__SESSION_JOURNAL: s->journal = strcmp(value, "off") == 0 ? NULL : value; break;
+    case MOON__SESSION_CASSETTE: s->cassette = value; break;
+    case MOON__SESSION_RECORD: s->record = value; break;
     case MOON__SESSION_NO_COLOUR: s->no_colour = true; break;
     default: why = "unknown option"; break;
     }
     return why;
+}
+
+const char *moon__cli_session_cassette(moon__cli_session *s) {
+    if (s->cassette && s->record) return "--cassette and --record exclude each other: --record plays what is there";
+    if ((s->cassette && !*s->cassette) || (s->record && !*s->record)) return "a cassette is a folder: name it";
+    if (!s->cassette && !s->record) s->cassette = getenv("MOONLET_CASSETTE");
+    return NULL;
 }
 
 int moon__cli_session_read(moon__cli_session *s) {
@@ -163,6 +173,8 @@ int moon__cli_session_open(moon__cli_session *s) {
                                     .model = s->model,
                                     .config = s->config,
                                     .journal = s->journal,
+                                    .cassette = s->cassette,
+                                    .record = s->record,
                                     .policy = policy,
                                     .policy_ctx = s};
     moon_status status = moon_runtime_new(&s->runtime, &options, &error);

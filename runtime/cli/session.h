@@ -23,8 +23,9 @@ enum { MOON__PLUGINS_MAX = 32 };
 typedef struct moon__cli_session {
     /* Read from the command line. */
     const char *workspace, *model, *config, *output_file;
-    const char *journal; /* NULL: runs are not kept; "": the default place */
-    const char *input;   /* the task, or a tool's arguments; "-": they are read from standard input */
+    const char *journal;           /* NULL: runs are not kept; "": the default place */
+    const char *cassette, *record; /* folders that models' answers come from, or go to; at most one */
+    const char *input;             /* the task, or a tool's arguments; "-": they are read from standard input */
     moon_limits limits;
     moon__cli_rules rules;
     const char *plugins[MOON__PLUGINS_MAX];
@@ -68,6 +69,8 @@ enum {
     MOON__SESSION_JOURNAL,
     MOON__SESSION_PARK,
     MOON__SESSION_SNAPSHOTS,
+    MOON__SESSION_CASSETTE,
+    MOON__SESSION_RECORD,
 };
 #define MOON__SNAPSHOT_OPTION                                                                                          \
     {                                                                                                                  \
@@ -77,6 +80,10 @@ enum {
 #define MOON__JOURNAL_OPTION                                                                                           \
     {"park", 0, NULL, "end (exit 4) when only time or a signal can lead on; `resume` goes on", MOON__SESSION_PARK}, {  \
         "journal", 0, "FILE", "where runs are kept, or \"off\" (default: see `moonlet doctor`)", MOON__SESSION_JOURNAL \
+    }
+#define MOON__CASSETTE_OPTIONS                                                                                         \
+    {"cassette", 0, "DIR", "take the models' answers from recordings: nothing is asked", MOON__SESSION_CASSETTE}, {    \
+        "record", 0, "DIR", "record the models' answers; what is recorded is not asked again", MOON__SESSION_RECORD    \
     }
 #define MOON__SESSION_OPTIONS                                                                                          \
     {"cwd", 'C', "DIR", "the directory that tools work in (default: the current one)", MOON__SESSION_CWD},             \
@@ -98,6 +105,8 @@ void moon__cli_session_init(moon__cli_session *session);
 /* Takes one option of the above; NULL, or what is wrong with its value. */
 const char *moon__cli_session_option(moon__cli_session *session, int id, const char *value);
 
+/* Which cassette, for commands that ask models: MOONLET_CASSETTE where no option says it. NULL, or what is wrong. */
+const char *moon__cli_session_cassette(moon__cli_session *session);
 /* Where the input is "-": takes all of standard input for it, up to a ceiling. Errors are reported; 0 or the exit code.
  */
 int moon__cli_session_read(moon__cli_session *session);

@@ -168,10 +168,11 @@ static moon_status index_file(moon__cassette *c, const char *name, bool late, co
 
 static moon_status cannot(const moon__cassette *c, const char *what, const char *name, moon_error *error) {
     int cause = errno;
-    moon_error_set(error, cause == ENOMEM ? MOON_ENOMEM : MOON_EIO, "cannot %s %s%s%s: %s", what, c->dir,
-                   *name ? "/" : "", name, strerror(cause));
+    bool denied = cause == EACCES || cause == EPERM || cause == EROFS;
+    moon_status status = cause == ENOMEM ? MOON_ENOMEM : denied ? MOON_EDENIED : MOON_EIO;
+    moon_error_set(error, status, "cannot %s %s%s%s: %s", what, c->dir, *name ? "/" : "", name, strerror(cause));
     if (error) error->cause = cause;
-    return cause == ENOMEM ? MOON_ENOMEM : MOON_EIO;
+    return status;
 }
 
 /* A regular file alone is read: what else may stand there could block, or lead elsewhere. */

@@ -7,6 +7,8 @@
  * - answer has none ──► checked against the output schema, if there is one ──► finished, or step: asked again
  * - step, and a limit is reached ──► finished, without a request
  * - asking, and the provider gave up ──► finished
+ * - asking, and a cassette has no answer ──► waits: for a stop (the branch is not needed), or until nothing else goes
+ * on
  *
  * A stop (cancel, deadline, limit of a parent, refusal) may come in any state: what is under way is ended, then the run
  * finishes with the stop's reason. What the answer contains decides, never its finish reason: tool calls are run even
@@ -28,6 +30,8 @@ typedef struct react {
     moon__chat *chat;
     moon__calls *calls;
     bool asking, calling;
+    char *missed;          /* why a cassette gives no answer; NULL: it does */
+    bool late;             /* because none came in time when it was recorded */
     bool recorded, shared; /* the answer at hand is from the journal; and there from before a fork */
     unsigned lane, repairs;
     uint64_t context; /* a hash of the conversation so far, the tools included */
@@ -243,6 +247,7 @@ static void request(react *r) {
     moon_run *run = r->run;
     moon_error error = {0};
     moon__ask ask = {.lane = r->lane,
+                     .path = run->path,
                      .deltas = run->tree->journal.live,
                      .delta = on_delta,
                      .retry = on_retry,
@@ -415,6 +420,11 @@ static void on_answer(void *ctx, moon_status status, const moon__answer *answer,
     react *r = ctx;
     r->asking = false;
     moon__hold_end(&r->hold);
+    if (status == MOON_ENOTFOUND && r->run->runtime->cassette && (r->missed = moon__strdup(error->text))) {
+        r->late = error->cause == MOON__CASSETTE_LATE;
+        moon__waiting_missed(r->run, 1);
+        return;
+    }
     if (status) {
         finish(r, why_no_answer(status, error), NULL, 0, error->text);
         return;
@@ -460,11 +470,13 @@ static void on_results(void *ctx) {
 /* ---- the runnable ---- */
 
 static moon_status choose_model(const moon_run *run, const moon__agent *agent, moon__model **model, moon_error *error) {
-    if (!run->model && agent->inline_model) {
+    moon__cassette *cassette = run->runtime->cassette;
+    moon_status status = MOON_OK;
+    if (!run->model && agent->inline_model)
         *model = moon__model_ref(agent->inline_model);
-        return MOON_OK;
-    }
-    return moon__models_get(run->runtime->models, run->model ? run->model : agent->model, model, error);
+    else
+        status = moon__models_get(run->runtime->models, run->model ? run->model : agent->model, model, error);
+    return status || !cassette ? status : moon__cassette_wrap(cassette, model, error);
 }
 
 /* A limit that cannot be kept is not set. */
@@ -534,12 +546,28 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     return status;
 }
 
+/* A branch whose time is up, while the whole goes on: that belongs to what is recorded. Where it cannot be written it
+ * is missing when it is played, which is told then. */
+static void note_late(const react *r) {
+    const moon_run *run = r->run;
+    moon_error error;
+    if (!run->runtime->cassette || run->stop_why != MOON_STOP_SECONDS || run->tree->root->stopping) return;
+    moon_status status = moon__cassette_late(r->chat, &error);
+    (void)status;
+}
+
 static void cancel(moon_runnable *runnable, moon_run *run) {
     (void)runnable;
     react *r = run->state;
     if (r->asking) {
+        note_late(r);
         r->chat->model->ops->cancel(r->chat);
         r->asking = false;
+        go_on(r);
+    } else if (r->missed) {
+        moon__waiting_missed(run, -1);
+        free(r->missed);
+        r->missed = NULL;
         go_on(r);
     } else if (r->calling)
         moon__calls_cancel(r->calls); /* on_results finishes */
@@ -549,6 +577,12 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
 }
 
 const moon__runnable_ops moon__agent_ops = {.start = start, .cancel = cancel, .free = moon__agent_free};
+
+const char *moon__react_missed(const moon_run *run, bool *late) {
+    const react *r = run->runnable->ops == &moon__agent_ops ? run->state : NULL;
+    *late = r && r->late;
+    return r ? r->missed : NULL;
+}
 
 moon__calls *moon__react_calls(const moon_run *run) {
     return run->runnable->ops == &moon__agent_ops && run->state ? ((react *)run->state)->calls : NULL;

@@ -16,6 +16,8 @@ static void free_options(moon_runtime_options *options) {
     free((char *)options->config);
     free((char *)options->agents);
     free((char *)options->journal);
+    free((char *)options->cassette);
+    free((char *)options->record);
 }
 
 static moon_status copy_options(moon_runtime_options *to, const moon_runtime_options *from, moon_error *error) {
@@ -25,9 +27,26 @@ static moon_status copy_options(moon_runtime_options *to, const moon_runtime_opt
     to->config = moon__strdup(from->config);
     to->agents = moon__strdup(from->agents);
     to->journal = moon__strdup(from->journal);
+    to->cassette = moon__strdup(from->cassette);
+    to->record = moon__strdup(from->record);
     bool ok = !from->workspace == !to->workspace && !from->model == !to->model && !from->config == !to->config &&
-              !from->agents == !to->agents && !from->journal == !to->journal;
+              !from->agents == !to->agents && !from->journal == !to->journal && !from->cassette == !to->cassette &&
+              !from->record == !to->record;
     return ok ? MOON_OK : moon_error_set(error, MOON_ENOMEM, "no memory for the runtime");
+}
+
+/* The folder that models' answers come from, or go to. */
+static moon_status use_cassette(moon_runtime *rt, moon_error *error) {
+    const char *play = rt->options.cassette, *record = rt->options.record;
+    bool plays = play && *play, records = record && *record;
+    moon__cassette_options options = {
+        .dir = plays ? play : record, .record = records, .workspace = moon__space_path(rt->space)};
+    if (!plays && !records) return MOON_OK;
+    if (plays && records)
+        return moon_error_set(error, MOON_EINVAL, "answers are either recorded or taken from a cassette, not both");
+    moon_status status = moon__cassette_open(&rt->cassette, rt->loop, &options, error);
+    if (status || records) return status;
+    return moon__models_play(rt->models, moon__cassette_model(rt->cassette), error);
 }
 
 moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_options *options, const moon__clock *clock,
@@ -48,6 +67,7 @@ moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_optio
     if (!status) status = moon__tools_new(&rt->tools, error);
     if (!status) status = moon__models_new(&rt->models, rt->loop, &rt->random, error);
     if (!status && options->model) status = moon__models_set_default(rt->models, options->model, "--model", error);
+    if (!status) status = use_cassette(rt, error);
     if (!status && options->journal && *options->journal)
         status = moon__runtime_set_journal(rt, options->store, options->journal, error);
     if (status) {
@@ -75,6 +95,7 @@ void moon_runtime_free(moon_runtime *rt) {
     moon__model_unref(rt->info_model);
     if (rt->scripts) rt->free_scripts(rt->scripts);
     moon__models_free(rt->models);
+    moon__cassette_free(rt->cassette);
     if (!moon__pool_free(rt->pool)) return; /* a tool does not stop: what it may touch hangs from the loop, and stays */
     if (rt->loop) moon__loop_step(rt->loop, 0); /* what late tools have posted */
     moon__tools_free(rt->tools);

@@ -3,6 +3,7 @@
 #define MOON_RUN_RUNTIME_H
 /* What the files of run/ share: the insides of a runtime and of a run. */
 #include "answer_json.h"
+#include "cassette.h"
 #include "journal.h"
 #include "json.h"
 #include "keeper.h"
@@ -18,6 +19,7 @@ struct moon_runtime {
     moon__loop *loop;
     moon__pool *pool;
     moon__models *models;
+    moon__cassette *cassette; /* NULL: models answer by themselves */
     moon__tools *tools;
     moon__space *space;
     moon_limits limits; /* of the configuration */
@@ -93,6 +95,7 @@ typedef struct moon__tree {
     int64_t created_us;  /* wall clock */
     unsigned busy;       /* what goes on in it and leads on by itself */
     unsigned asked;      /* calls that wait for leave */
+    unsigned missed;     /* requests that a cassette has no answer to */
     char asked_tool[64]; /* the last of them */
     moon__waiting waiting;
     moon__line line;
@@ -277,6 +280,9 @@ moon_status moon__calls_decide(moon__calls *calls, const char *call, bool allow,
 
 /* The calls of a run that wait for decisions belong to its runnable: react.c and single.c answer with theirs. */
 moon__calls *moon__react_calls(const moon_run *run);
+/* Why a run of an agent has no answer from the cassette; NULL: it waits for none. *late: none came in time when it was
+ * recorded. */
+const char *moon__react_missed(const moon_run *run, bool *late);
 moon__calls *moon__single_calls(const moon_run *run);
 
 extern const moon_tool moon__plan_tool; /* plan.c */
@@ -292,6 +298,10 @@ void moon__waiting_changed(moon_run *run);
 bool moon__pause_signal(moon_run *root, const char *name, const moon_json *value);
 /* Answers all calls of the tree that wait. */
 moon_status moon__run_decide_all(moon_run *root, bool allow, const char *why);
+/* A request has no recording, or its run is stopped. The branch may not be needed (a race is won, a sibling has
+ * failed), as when it was recorded; but when nothing else goes on, the whole tree stops: as when a script has changed,
+ * also where a failure would be made good. */
+void moon__waiting_missed(moon_run *run, int change);
 /* A call waits for leave, or does no longer. */
 void moon__waiting_asked(moon_run *run, int change);
 

@@ -7,6 +7,8 @@
  * resumed. If none helps and nobody is at a terminal, the run is parked: it stops, and its journal holds the questions.
  * Where somebody can be asked, the inbox is looked at now and then, for the answer may as well come from there.
  *
+ * A request that a cassette has no answer to waits likewise: it counts only when nothing else goes on.
+ *
  * What is taken from the inbox goes into the journal in the same append that takes it: never twice, never lost.
  */
 #include <stdio.h>
@@ -149,10 +151,35 @@ static void park(moon_run *root) {
     moon__run_stop(root, tree->asked ? MOON_STOP_APPROVAL : MOON_STOP_WAITING, text);
 }
 
+/* Whose time was up when its answer did not come: the run or the nearest above it that has a limit of time. */
+static moon_run *timed(moon_run *run) {
+    while (run && (run->limits.seconds <= 0 || !run->parent)) run = run->parent;
+    return run;
+}
+
+/* A request that was late ends its branch at once, as its time did then, and whatever follows from that. When there is
+ * none, the whole ends. The list has the newest run first; the first one counts. */
+static void stop_missed(moon_run *root) {
+    const char *why = NULL;
+    moon_run *branch = NULL;
+    for (moon_run *r = root->runtime->runs; r; r = r->next) {
+        bool late = false;
+        const char *missed = r->tree == root->tree ? moon__react_missed(r, &late) : NULL;
+        moon_run *over_time = missed && late ? timed(r) : NULL;
+        if (over_time) branch = over_time;
+        if (missed) why = missed;
+    }
+    if (branch)
+        moon__run_stop(branch, MOON_STOP_SECONDS, "the time limit is reached, as it was when this was recorded");
+    else
+        moon__run_stop(root, MOON_STOP_CASSETTE, why);
+}
+
 static void idle(void *ctx) {
     moon_run *root = ctx;
     moon__tree *tree = root->tree;
     moon__waiting *w = &tree->waiting;
+    if (!tree->busy && !over(root) && tree->missed) stop_missed(root);
     if (tree->busy || over(root) || (!tree->asked && !w->pauses)) return;
     if (tree->kept && !w->fresh)
         look(root);
@@ -171,6 +198,11 @@ void moon__run_busy(moon_run *run, int change) {
     moon__tree *tree = run->tree;
     tree->busy += (unsigned)change;
     if (!tree->busy) moon__defer_call(run->runtime->loop, &tree->waiting.idle);
+}
+
+void moon__waiting_missed(moon_run *run, int change) {
+    run->tree->missed += (unsigned)change;
+    moon__run_busy(run, -change);
 }
 
 void moon__waiting_asked(moon_run *run, int change) {

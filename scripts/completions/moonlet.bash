@@ -8,7 +8,7 @@ _moonlet() {
   compopt +o default 2>/dev/null
   COMPREPLY=()
   case $prev in
-    -C | --cwd | --cd)
+    -C | --cwd | --cd | --cassette | --record)
       mapfile -t COMPREPLY < <(compgen -d -- "$cur")
       return
       ;;
@@ -37,7 +37,7 @@ _moonlet() {
   else
     case $command in
       run)
-        words="--model --base-url --prompt --limit --output-file --output-schema --journal --park --snapshots --continue $common"
+        words="--model --base-url --prompt --limit --output-file --output-schema --cassette --record --journal --park --snapshots --continue $common"
         if [ "$COMP_CWORD" -eq 2 ]; then
           words="$words brief changelog"
           compopt -o default 2>/dev/null
@@ -46,8 +46,8 @@ _moonlet() {
       resume | fork | replay)
         words="--journal --park $common"
         case $command in
-          resume) words="$words --due --accept-script --recorded-script --model --limit --unknown --snapshots --output-file" ;;
-          fork) words="$words --recorded-script --at --input --worktree --model --limit --unknown --snapshots --output-file" ;;
+          resume) words="$words --cassette --record --due --accept-script --recorded-script --model --limit --unknown --snapshots --output-file" ;;
+          fork) words="$words --cassette --record --recorded-script --at --input --worktree --model --limit --unknown --snapshots --output-file" ;;
           replay) words="$words --live-tools --recorded-script" ;;
         esac
         if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(_moonlet_runs)"; fi

@@ -31,6 +31,8 @@ complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l limit -x
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -s o -l output-file -r -d "write the last message to a file"
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l output-schema -r -d "JSON Schema of the answer"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork replay runs show approve deny signal cancel export import gc" -l journal -r -d "where runs are kept"
+complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l cassette -x -a "(__fish_complete_directories)" -d "take answers from recordings"
+complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l record -x -a "(__fish_complete_directories)" -d "record answers"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork replay" -l park -d "end when it only waits"
 
 complete -c moonlet -n "__fish_seen_subcommand_from call tools" -a "(moonlet tools 2>/dev/null | string split -f1 ' ')"

@@ -2,8 +2,9 @@
 /*
  * Out of memory: the n-th allocation fails, for every n of a short run (oom.lua).
  *
- *   oom SCRIPT [--of start|resume] [--mode once|rest] [--failures K] [--from N] [--stride K] [--only N]
+ *   oom SCRIPT [--of start|resume] [--record yes] [--mode once|rest] [--failures K] [--from N] [--stride K] [--only N]
  *     --of resume: memory is out not while a run is begun, but while one is taken up that a limit has stopped half way
+ *     --record yes: answers of models go into a cassette
  *     once: the n-th alone; rest: from the n-th on K of them (default 50), then there is memory again
  *     --only N: that one, in this process: for a debugger
  *
@@ -16,6 +17,7 @@
  * ends, and no effect is made twice.
  */
 #include <cjson/cJSON.h>
+#include <dirent.h>
 #include <errno.h>
 #include <moonlet/extend.h>
 #include <signal.h>
@@ -116,10 +118,10 @@ static void reach_libraries(void) {
 /* ---- the world ---- */
 
 static const moon_limits half = {2, -1, -1, -1, -1}, enough = {100, -1, -1, -1, -1};
-static bool of_resume;
+static bool of_resume, taped;
 
 static const char *script;
-static char dir[64], journal[96];
+static char dir[64], journal[96], tape[96];
 static atomic_int effects[3]; /* of e1 and e2 */
 static unsigned wrongs;
 
@@ -138,6 +140,20 @@ static void make_world(void) {
     snprintf(dir, sizeof dir, "%s/moonlet-oom-XXXXXX", access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
     if (!mkdtemp(dir)) abort();
     snprintf(journal, sizeof journal, "%s/journal.db", dir);
+    snprintf(tape, sizeof tape, "%s/tape", dir);
+}
+
+/* A file that was begun and not kept goes at once. */
+static void remove_tape(void) {
+    char path[400];
+    DIR *files = opendir(tape);
+    for (struct dirent *e; files && (e = readdir(files));) {
+        if (e->d_name[0] == '.' && e->d_name[1] && strcmp(e->d_name, "..") != 0) wrong("%s is left", e->d_name);
+        snprintf(path, sizeof path, "%s/%s", tape, e->d_name);
+        (void)unlink(path);
+    }
+    if (files) closedir(files);
+    (void)rmdir(tape);
 }
 
 static void remove_world(void) {
@@ -147,6 +163,7 @@ static void remove_world(void) {
         snprintf(path, sizeof path, "%s%s", journal, ends[i]);
         (void)unlink(path);
     }
+    if (taped) remove_tape();
     if (rmdir(dir)) wrong("something is left in %s", dir);
 }
 
@@ -180,7 +197,8 @@ static bool failed(const char *what, moon_status status, const moon_error *error
 }
 
 static moon_status open_runtime(moon_runtime **runtime, moon_error *error) {
-    moon_runtime_options options = {.size = sizeof options, .workspace = dir, .config = "", .journal = journal};
+    moon_runtime_options options = {
+        .size = sizeof options, .workspace = dir, .config = "", .journal = journal, .record = taped ? tape : NULL};
     moon_status status = moon_runtime_new(runtime, &options, error);
     if (failed("moon_runtime_new", status, error)) *runtime = NULL;
     if (!status) failed("moon_runtime_add_tool", status = moon_runtime_add_tool(*runtime, &effect_tool, error), error);
@@ -356,6 +374,8 @@ int main(int argc, char **argv) {
         long value = strtol(argv[i + 1], NULL, 10);
         if (!strcmp(argv[i], "--of"))
             of_resume = !strcmp(argv[i + 1], "resume");
+        else if (!strcmp(argv[i], "--record"))
+            taped = !strcmp(argv[i + 1], "yes");
         else if (!strcmp(argv[i], "--mode"))
             rest = !strcmp(argv[i + 1], "rest");
         else if (!strcmp(argv[i], "--failures"))

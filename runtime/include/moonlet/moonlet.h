@@ -66,7 +66,11 @@ typedef struct moon_runtime_options {
      * XDG_STATE_HOME or ~/.local/state; nowhere if that cannot be written. */
     const char *journal;
     const struct moon_store_ops *store; /* what keeps them (extend.h); NULL: SQLite */
-    moon_policy policy;                 /* NULL: the built-in verdict */
+    /* A folder of recorded answers (docs/cassettes.md); at most one of the two. With cassette, models are not asked:
+     * each request gets the answer that was recorded for it, and a run whose request has none ends (cassette_miss).
+     * With record, they are asked for what has no recording, and the answer is added. NULL or "": neither. */
+    const char *cassette, *record;
+    moon_policy policy; /* NULL: the built-in verdict */
     void *policy_ctx;
     unsigned workers; /* threads for blocking tools; 0: 4 */
     unsigned seed;    /* of jitter and ids; 0: from the kernel */
@@ -177,7 +181,8 @@ typedef struct moon_event {
     X(CHANGED, "script_changed", 2)                                                                                    \
     X(JOURNAL, "journal_lost", 1)                                                                                      \
     X(WAITING, "waiting", 4)                                                                                           \
-    X(CONFIG, "configuration", 2)
+    X(CONFIG, "configuration", 2)                                                                                      \
+    X(CASSETTE, "cassette_miss", 2)
 
 /* Why a run ended; moon_stop_exit_code() gives the exit code of the command line for it. */
 typedef enum moon_stop {
