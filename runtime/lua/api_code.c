@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MEMORY = 16 << 20, CALLABLE_MAX = 256, DAY_MS = 24 * 60 * 60 * 1000 };
+enum { MEMORY = 16 << 20, BUDGET = 50000000, CALLABLE_MAX = 256, DAY_MS = 24 * 60 * 60 * 1000 };
 
 typedef struct callable {
     char *name; /* "git.log" */
@@ -124,7 +124,7 @@ static const moon__task_ops ops = {.take = moon__task_take, .end = end};
 
 static moon_status open_state(code_call *c, moon_error *error) {
     moon__script_spec spec = {
-        .runtime = c->tool->script->runtime, .name = "script", .memory = MEMORY, .budget = MOON__SLICE_BUDGET};
+        .runtime = c->tool->script->runtime, .name = "script", .memory = MEMORY, .budget = BUDGET};
     moon_status status = moon__script_new(&c->script, &spec, error);
     return status ? status : moon__guard_call(&c->script->guard, set_up, c->tool->code, error);
 }
