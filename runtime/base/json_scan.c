@@ -268,6 +268,13 @@ moon_status moon__json_scan_text(moon__json_scan *scan, const char *text, size_t
     return good ? MOON_OK : tell(&s, error);
 }
 
+moon_status moon__json_scan_value(size_t *length, const char *text, size_t n, moon_error *error) {
+    scanner s = {.start = text, .p = text, .end = text + n};
+    bool good = scan_value(&s, 0);
+    *length = (size_t)(s.p - text);
+    return good ? MOON_OK : tell(&s, error);
+}
+
 void moon__json_repair(moon__buf *buf, const char *text, size_t length) {
     const char *end = text + length;
     while (text < end && !buf->status) {
