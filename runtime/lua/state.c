@@ -115,7 +115,7 @@ static int need(lua_State *L) {
 
 /* A member of the module that a file of the prelude adds. */
 static int module_index(lua_State *L) {
-    static const struct { const char *member, *file; } members[] = {{"chain", "chain"}, {"fn", "chain"}};
+    static const struct { const char *member, *file; } members[] = {{"chain", "chain"}, {"fn", "chain"}, {"parse", "parse"}};
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         if (strcmp(members[i].member, name) != 0) continue;
@@ -162,6 +162,7 @@ static int open_state(lua_State *L) {
     lua_pushcfunction(L, need);
     lua_setfield(L, -2, "need");
     moon__api_log(L); /* adds to the table at the top */
+    moon__api_parse(L);
     moon__children_host(L);
     moon__chain_host(L);
     moon__ctx_host(L);
