@@ -132,6 +132,9 @@ static void put_record(request *r, const moon_record *record, const moon_json *b
     }
     case MOON_EVENT_LOG: put_line(r, record, "2", "%s: %s", str(body, "level", NULL), str(body, "text", NULL)); break;
     case MOON_EVENT_SNAPSHOT_TAKEN: put_snapshot(r, record, body); break;
+    case MOON_EVENT_PROMPT_RENDERED:
+        put_line(r, record, "2", "prompt %s, version %.12s", str(body, "name", NULL), str(body, "hash", NULL));
+        break;
     case MOON_EVENT_RUN_CLAIMED: put_line(r, record, "33", "resumed"); break;
     case MOON_EVENT_RUN_FINISHED:
         put_line(r, record, "1", "ended: %s %s", str(body, "stop_reason", NULL), str(body, "error", NULL));

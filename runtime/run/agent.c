@@ -19,6 +19,7 @@ static const char *const fields[] = {"name",
                                      "description",
                                      "model",
                                      "instructions",
+                                     "prompt",
                                      "tools",
                                      "limits",
                                      "plan",
@@ -275,6 +276,15 @@ static moon_status read_limits(moon__agent *agent, moon_error *error) {
     return status;
 }
 
+/* Which version of which prompt the instructions are, for prompt.rendered. */
+static moon_status read_prompt(moon__agent *agent, moon_error *error) {
+    const moon_json *prompt = moon_json_get(agent->spec, "prompt");
+    agent->prompt_name = moon_json_str(moon_json_get(prompt, "name"), NULL);
+    agent->prompt_hash = moon_json_str(moon_json_get(prompt, "hash"), NULL);
+    if (!prompt || (agent->prompt_name && agent->prompt_hash)) return MOON_OK;
+    return wrong(error, "prompt", "the name and hash of a prompt; its text is \"instructions\"");
+}
+
 static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra, moon_error *error) {
     const moon_json *spec = agent->spec, *policy = moon_json_get(spec, "policy");
     const char *text;
@@ -282,6 +292,7 @@ static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra,
     moon_status status = text_field(spec, "description", &text, error);
     if (!status) status = text_field(spec, "model", &agent->model, error);
     if (!status) status = text_field(spec, "instructions", &agent->instructions, error);
+    if (!status) status = read_prompt(agent, error);
     if (!status) status = bool_field(spec, "plan", &agent->plan, error);
     if (!status) status = bool_field(spec, "snapshots", &snapshots, error);
     if (!status && policy) status = moon__policy_check(policy, error);

@@ -285,6 +285,15 @@ static void step(void *ctx) {
         ask(r);
 }
 
+/* The first step. */
+static void begin(void *ctx) {
+    react *r = ctx;
+    const moon__agent *agent = r->agent;
+    r->next.fn = step;
+    if (agent->prompt_name && !r->run->stopping) moon__run_prompt(r->run, agent->prompt_name, agent->prompt_hash);
+    step(r);
+}
+
 static void go_on(react *r) {
     moon__defer_call(r->run->runtime->loop, &r->next);
 }
@@ -511,7 +520,7 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     *r = (react){.run = run,
                  .agent = agent,
                  .lane = run->runtime->next_lane++,
-                 .next = {.fn = step, .ctx = r},
+                 .next = {.fn = begin, .ctx = r},
                  .tally = {.usd = -1},
                  .hold = {.run = run, .ready = ask, .ctx = r}};
     moon__limits_tighten(&run->limits, &agent->limits);

@@ -187,6 +187,7 @@ void moon_run_unref(moon_run *run) {
     free(run->path);
     free(run->input);
     free(run->model);
+    moon__run_prompts_free(run);
     free(run->stop_text);
     free(run->writes);
     free_copy(run->result.text);

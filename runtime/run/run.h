@@ -128,6 +128,8 @@ moon_stop moon__stop_named(const char *name);
 void moon__run_diverged(moon_run *run, uint64_t seq, const char *recorded, const char *now);
 typedef enum moon__log_level { MOON__DEBUG, MOON__INFO, MOON__WARN, MOON__ERROR } moon__log_level;
 void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_t length);
+/* A version of a prompt is used in this run; told the first time. name is UTF-8 of at most 200 bytes. */
+void moon__run_prompt(moon_run *run, const char *name, const char *hash);
 
 /* ---- the runtime's parts ---- */
 

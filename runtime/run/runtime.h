@@ -107,6 +107,8 @@ typedef struct moon__tree {
     moon__listener *listeners;
 } moon__tree;
 
+typedef struct moon__prompt_seen moon__prompt_seen;
+
 struct moon_run {
     unsigned refs;
     moon_runtime *runtime;
@@ -118,7 +120,8 @@ struct moon_run {
     unsigned children;  /* those that are not finished */
     unsigned next_call; /* ids of its calls: "c1", "c2" … */
     unsigned n_logs, n_plans;
-    bool planned; /* it has written a plan */
+    moon__prompt_seen *prompts; /* told of; prompts.c */
+    bool planned;               /* it has written a plan */
     char *input;
     size_t input_length;
     bool input_json; /* the input was no text but a value, written as JSON */
@@ -157,6 +160,7 @@ char *moon__run_path(const moon_run *run, const char *place);
 void moon__run_attend(moon__tree *tree); /* who reads the events has changed (listen.c) */
 /* Gives a record to the readers once more. */
 void moon__run_show(moon_run *run, const moon__recorded *recorded);
+void moon__run_prompts_free(moon_run *run);
 /* Into the runtime's list; and out of it, when it has ended and so have its children: done comes from the loop. */
 void moon__run_link(moon_run *run);
 void moon__run_over(moon_run *run);
@@ -221,6 +225,7 @@ typedef struct moon__agent {
     moon_runnable base;
     moon_json *spec; /* owns most of the text below */
     const char *instructions, *model;
+    const char *prompt_name, *prompt_hash; /* which prompt the instructions are; NULL: none */
     moon__model *inline_model;
     const moon__tool_entry **tools; /* n_tools, in the order they were listed */
     moon_wire_tool *wire_tools;     /* the same for the model */

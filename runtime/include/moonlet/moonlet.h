@@ -138,7 +138,8 @@ MOON_API const char *moon_runnable_name(const moon_runnable *runnable);
     X(RUN_CLAIMED, "run.claimed")                                                                                      \
     X(VALUE_RECORDED, "value.recorded")                                                                                \
     X(INPUT_RECEIVED, "input.received")                                                                                \
-    X(SNAPSHOT_TAKEN, "snapshot.taken")
+    X(SNAPSHOT_TAKEN, "snapshot.taken")                                                                                \
+    X(PROMPT_RENDERED, "prompt.rendered")
 
 /* The values are part of the journal's format: new types go at the end. */
 typedef enum moon_event_type {
