@@ -66,6 +66,9 @@ moon_status moon__source_status(int cause);
 /* Reads a regular file of at most MOON__SOURCE_MAX bytes beneath dir_fd (AT_FDCWD: anywhere); a BOM and a #! line are
  * skipped. */
 MOON_MUST_USE moon_status moon__source_read(moon__buf *out, int dir_fd, const char *path, moon_error *error);
+/* Pushes the text of the file `path` beneath the script's folder, or raises with `what` ("module \"x\"") first.
+ * recorded: of a run that is resumed with its recorded script, the text that was recorded. */
+void moon__lua_push_file(lua_State *L, const char *what, const char *path, bool recorded);
 /* The text without BOM and #! line (its newline stays, for the line numbers). */
 void moon__source_skip(const char **text, size_t *n);
 #endif

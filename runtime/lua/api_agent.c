@@ -113,6 +113,29 @@ static void copy_table(lua_State *L) {
     }
 }
 
+/* Instructions in the copy (at the top) that are a prompt: their text, and which version they are. */
+static void take_prompt(lua_State *L) {
+    int spec = lua_gettop(L);
+    if (lua_getfield(L, spec, "instructions") != LUA_TUSERDATA) {
+        lua_pop(L, 1);
+        return;
+    }
+    lua_getfield(L, LUA_REGISTRYINDEX, "moon.host");
+    if (lua_getfield(L, -1, "instructions") == LUA_TFUNCTION) { /* else no prompt was made, and it is something else */
+        lua_pushvalue(L, spec + 1);
+        lua_call(L, 1, 3);
+        if (lua_isstring(L, -3)) {
+            lua_createtable(L, 0, 2);
+            lua_insert(L, -3);
+            lua_setfield(L, -3, "hash");
+            lua_setfield(L, -2, "name");
+            lua_setfield(L, spec, "prompt");
+            lua_setfield(L, spec, "instructions");
+        }
+    }
+    lua_settop(L, spec);
+}
+
 /* A copy with `output` expanded. */
 static void copy_spec(lua_State *L) {
     copy_table(L);
@@ -121,6 +144,7 @@ static void copy_spec(lua_State *L) {
         lua_setfield(L, -3, "output");
     }
     lua_pop(L, 1);
+    take_prompt(L);
 }
 
 /* An inline model, taken out of the copy; NULL if there is none. The table at 1 keeps it alive. */

@@ -23,39 +23,35 @@ static bool file_name(const char *module, char path[NAME_MAX_LENGTH + 8]) {
     return true;
 }
 
-static void push_recorded(lua_State *L, const char *module, const char *path) {
+static void push_recorded(lua_State *L, const char *what, const char *path) {
     const moon__script *script = moon__script_of(L);
     for (size_t i = 1; i < script->n_recorded; i++)
         if (strcmp(script->recorded[i].path, path) == 0) {
             lua_pushlstring(L, script->recorded[i].text, script->recorded[i].length);
             return;
         }
-    luaL_error(L, "module \"%s\" is not found: the run's journal holds no %s", module, path);
+    luaL_error(L, "%s is not found: the run's journal holds no %s", what, path);
 }
 
-/* Pushes the module's text. */
-static void push_source(lua_State *L, const char *module, const char *path) {
+void moon__lua_push_file(lua_State *L, const char *what, const char *path, bool recorded) {
     moon__script *script = moon__script_of(L);
     moon_error error = {0};
-    if (script->recorded) {
-        push_recorded(L, module, path);
+    if (recorded && script->recorded) {
+        push_recorded(L, what, path);
         return;
     }
     if (!script->dir) {
-        luaL_error(L, "module \"%s\" is not found: a built-in script has no files beside it", module);
+        luaL_error(L, "%s is not found: a built-in script has no files beside it", what);
         return;
     }
     int dir = open(script->dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0) luaL_error(L, "module \"%s\" is not found: %s: %s", module, script->dir, strerror(errno));
+    if (dir < 0) luaL_error(L, "%s is not found: %s: %s", what, script->dir, strerror(errno));
     moon__buf *source = moon__lua_scratch(L, MOON__SOURCE_MAX);
     moon_status status = moon__source_read(source, dir, path, &error);
     close(dir);
-    if (status == MOON_ENOTFOUND) luaL_error(L, "module \"%s\" is not found: no file %s/%s", module, script->dir, path);
-    if (status != MOON_OK) luaL_error(L, "module \"%s\": %s", module, error.text);
-    const char *text = source->p ? source->p : "";
-    size_t n = source->len;
-    moon__source_skip(&text, &n);
-    lua_pushlstring(L, text, n);
+    if (status == MOON_ENOTFOUND) luaL_error(L, "%s is not found: no file %s/%s", what, script->dir, path);
+    if (status != MOON_OK) luaL_error(L, "%s: %s", what, error.text);
+    lua_pushlstring(L, source->p ? source->p : "", source->len);
 }
 
 /* Runs the function at the top as a file's body: its globals are for all, and nothing in it can wait. Meanwhile the
@@ -89,13 +85,15 @@ static int require(lua_State *L) {
             L, "module \"%s\" is not found: no such name (lib.text is the file lib/text.lua beside the script)",
             module);
     lua_settop(L, 2);
-    push_source(L, module, path); /* 3 */
-    const char *text = lua_tolstring(L, 3, &n);
+    const char *what = lua_pushfstring(L, "module \"%s\"", module); /* 3 */
+    moon__lua_push_file(L, what, path, true);                       /* 4 */
+    const char *text = lua_tolstring(L, 4, &n);
     moon__script *script = moon__script_of(L);
-    const char *name = lua_pushfstring(L, "%s/%s", script->dir, path); /* 4 */
+    moon__source_skip(&text, &n);
+    const char *name = lua_pushfstring(L, "%s/%s", script->dir, path); /* 5 */
     if (strcmp(script->dir, ".") == 0 && strchr(script->name, '/') == NULL) name = path;
     if (!moon__script_add_source(script, path, text, n)) return luaL_error(L, "not enough memory");
-    moon__guard_load(L, text, n, name); /* 5 */
+    moon__guard_load(L, text, n, name); /* 6 */
     run_body(L, module);
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);

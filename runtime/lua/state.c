@@ -113,9 +113,12 @@ static int need(lua_State *L) {
     return 1;
 }
 
-/* A member of the module that a file of the prelude adds. */
+/* Members of the module that files of the prelude add. */
+static const struct {
+    const char *member, *file;
+} members[] = {{"chain", "chain"}, {"fn", "chain"}, {"parse", "parse"}, {"prompt", "prompt"}};
+
 static int module_index(lua_State *L) {
-    static const struct { const char *member, *file; } members[] = {{"chain", "chain"}, {"fn", "chain"}, {"parse", "parse"}};
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
     for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
         if (strcmp(members[i].member, name) != 0) continue;
@@ -127,10 +130,32 @@ static int module_index(lua_State *L) {
     return 0;
 }
 
+/* pairs(module): of a copy with all members, by the script's pairs (the upvalue). */
+static int module_pairs(lua_State *L) {
+    lua_settop(L, 1);
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        moon__prelude(L, members[i].file);
+        lua_settop(L, 1);
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_newtable(L);
+    lua_pushnil(L);
+    while (lua_next(L, 1)) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, 3);
+    }
+    lua_call(L, 1, 3);
+    return 3;
+}
+
 static void open_lazily(lua_State *L) { /* the module is at the top */
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 3);
     lua_pushcfunction(L, module_index);
     lua_setfield(L, -2, "__index");
+    lua_getglobal(L, "pairs");
+    lua_pushcclosure(L, module_pairs, 1);
+    lua_setfield(L, -2, "__pairs");
     lua_pushliteral(L, "locked");
     lua_setfield(L, -2, "__metatable");
     lua_setmetatable(L, -2);
@@ -163,6 +188,7 @@ static int open_state(lua_State *L) {
     lua_setfield(L, -2, "need");
     moon__api_log(L); /* adds to the table at the top */
     moon__api_parse(L);
+    moon__api_prompt(L);
     moon__children_host(L);
     moon__chain_host(L);
     moon__ctx_host(L);

@@ -79,7 +79,8 @@ void moon__lib_base(lua_State *L);
 void moon__lib_coroutine(lua_State *L);
 void moon__lib_require(lua_State *L);
 void moon__api_json(lua_State *L);
-void moon__api_parse(lua_State *L); /* this adds to what the prelude gets of the host, as api_log does */
+void moon__api_parse(lua_State *L); /* this and api_prompt add to what the prelude gets of the host, as api_log does */
+void moon__api_prompt(lua_State *L);
 void moon__api_log(lua_State *L);
 void moon__api_tool(lua_State *L);
 void moon__api_agent(lua_State *L);
