@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# cmake --install: the program, the library (shared and static), the public headers, a pkg-config file, the manual page
-# and the shells' completions.
+# cmake --install: the program, the library (shared and static), the public headers, a pkg-config file, the manual page,
+# the shells' completions, and the Lua API's annotations for editors.
 include(${CMAKE_SOURCE_DIR}/runtime/cli/versions.cmake)
 
 install(TARGETS moonlet RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
@@ -8,6 +8,7 @@ install(TARGETS moonlet_shared LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(TARGETS moonlet_static ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(FILES runtime/include/moonlet/moonlet.h runtime/include/moonlet/tool.h runtime/include/moonlet/extend.h
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/moonlet)
+install(FILES runtime/lua/types/moonlet.lua DESTINATION ${CMAKE_INSTALL_DATADIR}/moonlet/types)
 install(FILES docs/man/moonlet.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
 install(FILES scripts/completions/moonlet.bash RENAME moonlet
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)

@@ -144,8 +144,11 @@ static int print_steps(bool tool, const char *dir, const char *name) {
     if (tool) {
         put_tool_steps(&out, dir, name);
     } else {
-        moon__buf_printf(&out, "Wrote %s/%s.lua. Next:\n\n  moonlet run %s/%s.lua \"what is in here?\"\n", dir, name,
-                         dir, name);
+        moon__buf_printf(
+            &out,
+            "Wrote %s/%s.lua. Next:\n\n  moonlet run %s/%s.lua \"what is in here?\"\n"
+            "  moonlet doc moon.agent    what an agent can be given; editors complete it with share/moonlet/types\n",
+            dir, name, dir, name);
     }
     if (out.status == MOON_OK) {
         moon__term_safe(&safe, out.p, out.len);

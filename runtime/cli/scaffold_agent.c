@@ -12,7 +12,7 @@ static const char *const agent[] = {
     "--     moonlet run ./%N.lua \"what changed lately, and why?\" --cwd ~/src/project",
     "--",
     "-- Without a model it runs on the offline one, which only shows the way of a run. For a real answer set OPENAI_API_KEY,",
-    "-- or MOONLET_MODEL=provider/model, or give --model.",
+    "-- or MOONLET_MODEL=provider/model, or give --model. `moonlet doc moon.agent` says what else an agent can be given.",
     "local moon = require \"moonlet\"",
     "",
     "-- A tool of your own. The model reads name, description and params; call gets the arguments after they were checked",

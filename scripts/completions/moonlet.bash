@@ -33,7 +33,7 @@ _moonlet() {
     -m | --model | -p | --prompt | --policy | --base-url) return ;;
   esac
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doctor help --help --version"
+    words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor help --help --version"
   else
     case $command in
       run)
@@ -69,8 +69,9 @@ _moonlet() {
         if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(moonlet tools 2>/dev/null | cut -d' ' -f1)"; fi
         ;;
       new) if [ "$COMP_CWORD" -eq 2 ]; then words="agent tool --help"; else compopt -o default 2>/dev/null; fi ;;
+      doc) words="--markdown --types --help $(moonlet doc 2>/dev/null | sed -n 's/^  \([^ ]*\).*/\1/p')" ;;
       doctor) words="--json --model --cwd --config --help" ;;
-      help) words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doctor" ;;
+      help) words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor" ;;
     esac
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # fish completion of moonlet
-set -l commands run resume runs show approve deny signal fork replay cancel export import gc tools call new doctor help
+set -l commands run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor help
 complete -c moonlet -f
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a run -d "run an agent"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a resume -d "go on with a run"
@@ -18,6 +18,7 @@ complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a gc -d "rem
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a tools -d "list the tools"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a call -d "call one tool"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a new -d "write an agent or a plugin project"
+complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a doc -d "the reference of the Lua API"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a doctor -d "what is found here"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a help -d "the help of a command"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -s V -l version -d "version"
@@ -48,7 +49,10 @@ complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -l no-color -d "no colours"
 
 complete -c moonlet -n "__fish_seen_subcommand_from new" -a "agent tool"
-complete -c moonlet -n "__fish_seen_subcommand_from help" -a "run resume runs show approve deny signal fork replay cancel export import gc tools call new doctor"
+complete -c moonlet -n "__fish_seen_subcommand_from doc" -a "(moonlet doc 2>/dev/null | string match -r -g '^  (\S+)')"
+complete -c moonlet -n "__fish_seen_subcommand_from doc" -l markdown -d "the whole reference as one page"
+complete -c moonlet -n "__fish_seen_subcommand_from doc" -l types -d "the annotations that editors read"
+complete -c moonlet -n "__fish_seen_subcommand_from help" -a "run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor"
 complete -c moonlet -n "__fish_seen_subcommand_from doctor" -s m -l model -x -d "a model"
 
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l continue -d "go on with the newest run"

@@ -33,7 +33,7 @@ install)
   "$CMAKE" --install "$BUILD" --prefix "$prefix" >/dev/null
   for file in bin/moonlet "$LIBDIR/libmoonlet.so" "$LIBDIR/libmoonlet.a" include/moonlet/moonlet.h include/moonlet/tool.h \
     include/moonlet/extend.h share/man/man1/moonlet.1 share/bash-completion/completions/moonlet \
-    share/zsh/site-functions/_moonlet share/fish/vendor_completions.d/moonlet.fish; do
+    share/zsh/site-functions/_moonlet share/fish/vendor_completions.d/moonlet.fish share/moonlet/types/moonlet.lua; do
     [ -e "$prefix/$file" ] || fail "$file was not installed"
   done
   same 3 "$(find "$prefix/include" -name '*.h' | wc -l)"

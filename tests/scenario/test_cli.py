@@ -14,7 +14,7 @@ import harness
 from mock_model import MockModel, text
 
 COMMANDS = ("run", "resume", "runs", "show", "approve", "deny", "signal", "fork", "replay", "cancel", "export", "import", "gc", "tools", "call",
-            "new", "doctor")
+            "new", "doc", "doctor")
 ECHO = """
 local last = request.messages[#request.messages]
 if last.role == "tool" then return "told: " .. last.content end
