@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { PLACE_DEPTH = 64 }; /* calls that are looked at for one of the script's: each costs as much as it is deep */
+
 static const char SPENT[] =
     "instruction budget exceeded (a loop without end? a script may run a few seconds between two waits)";
 
@@ -64,6 +66,24 @@ static void *allocate(void *ud, void *p, size_t old, size_t size) {
 
 /* ---- the budget ---- */
 
+/* The place of the innermost Lua function that is the script's. */
+static void place(lua_State *L, char where[112]) {
+    lua_Debug ar;
+    for (int level = 0; level < PLACE_DEPTH && lua_getstack(L, level, &ar); level++) {
+        lua_getinfo(L, "Sl", &ar);
+        if (ar.currentline <= 0 || ar.short_src[0] == '[') continue;
+        snprintf(where, 112, "%s:%d", ar.short_src, ar.currentline);
+        return;
+    }
+}
+
+static void spend_here(moon__guard *guard, lua_State *L) {
+    if (!guard->spent) spend(guard);
+    if (guard->placed) return; /* looked for once: this is called at every instruction from now on */
+    guard->placed = true;
+    place(L, guard->spent_at);
+}
+
 static void on_count(lua_State *L, lua_Debug *ar) {
     (void)ar;
     moon__guard *guard = moon__guard_of(L);
@@ -73,8 +93,8 @@ static void on_count(lua_State *L, lua_Debug *ar) {
             if (lua_gethookcount(L) != MOON__STRIDE) lua_sethook(L, on_count, LUA_MASKCOUNT, MOON__STRIDE);
             return;
         }
-        spend(guard);
     }
+    spend_here(guard, L);
     lua_sethook(L, on_count, LUA_MASKCOUNT | LUA_MASKLINE, 1);
     luaL_where(L, 0);
     lua_pushstring(L, SPENT);
@@ -84,7 +104,7 @@ static void on_count(lua_State *L, lua_Debug *ar) {
 
 int moon__guard_stop(lua_State *L) {
     moon__guard *guard = moon__guard_of(L);
-    if (!guard->spent) spend(guard);
+    spend_here(guard, L);
     lua_sethook(L, on_count, LUA_MASKCOUNT | LUA_MASKLINE, 1);
     return luaL_error(L, "%s", SPENT);
 }
@@ -104,6 +124,8 @@ static void slice_begin(moon__guard *guard) {
     guard->budget = guard->budget_max;
     guard->ceiling = guard->max;
     guard->spent = false;
+    guard->placed = false;
+    guard->spent_at[0] = 0;
 }
 
 static void slice_end(moon__guard *guard) {
@@ -245,17 +267,6 @@ typedef struct description {
     moon__failure *out;
 } description;
 
-/* The place of the innermost Lua function that is the script's. */
-static void place(lua_State *co, moon_error *error) {
-    lua_Debug ar;
-    for (int level = 0; lua_getstack(co, level, &ar); level++) {
-        lua_getinfo(co, "Sl", &ar);
-        if (ar.currentline <= 0 || ar.short_src[0] == '[') continue;
-        snprintf(error->where, sizeof error->where, "%s:%d", ar.short_src, ar.currentline);
-        return;
-    }
-}
-
 static char *copy_field(lua_State *L, const char *name) {
     lua_pushstring(L, name);
     char *copy = lua_rawget(L, -2) == LUA_TSTRING ? moon__strdup(lua_tostring(L, -1)) : NULL;
@@ -285,7 +296,7 @@ static int describe(lua_State *L) {
         if (lua_istable(L, -1)) out->stop = copy_field(L, "stop");
         moon__guard_message(&out->error, out->error.code, error_text(L));
     }
-    if (!out->error.where[0]) place(d->co, &out->error);
+    if (!out->error.where[0]) place(d->co, out->error.where);
     luaL_traceback(L, d->co, NULL, 0);
     const char *trace = lua_tostring(L, -1);
     if (strchr(trace, '\n')) out->trace = moon__strndup(trace, strnlen(trace, 4096));
@@ -295,6 +306,8 @@ static int describe(lua_State *L) {
 void moon__guard_describe(moon__guard *guard, lua_State *co, int status, moon__failure *out) {
     *out = (moon__failure){0};
     bool spent = guard->spent;
+    char spent_at[sizeof guard->spent_at];
+    memcpy(spent_at, guard->spent_at, sizeof spent_at); /* both are of the slice that failed; describing is one too */
     if (status == LUA_ERRMEM)
         no_memory(guard, &out->error);
     else
@@ -302,7 +315,11 @@ void moon__guard_describe(moon__guard *guard, lua_State *co, int status, moon__f
     moon_error ignored; /* what could be found out stands */
     guard->max += MOON__GUARD_SLACK;
     if (moon__guard_call(guard, describe, &(description){co, status, out}, &ignored) != MOON_OK && !out->error.where[0])
-        place(co, &out->error);
+        place(co, out->error.where);
+    if (spent && spent_at[0]) {
+        moon_error_set(&out->error, MOON_ELIMIT, "%s", SPENT);
+        memcpy(out->error.where, spent_at, sizeof spent_at);
+    }
     guard->max -= MOON__GUARD_SLACK;
     guard->spent = spent;
 }

@@ -31,8 +31,9 @@ typedef struct moon__guard {
     lua_State *active; /* the thread that runs now; NULL: none */
     size_t used, max, ceiling;
     int64_t budget, budget_max;
-    unsigned depth; /* of entries: the slice begins with the first */
-    bool spent;
+    unsigned depth;     /* of entries: the slice begins with the first */
+    bool spent, placed; /* placed: spent_at was looked for */
+    char spent_at[112]; /* where the script was then, "script.lua:12"; later errors come from wherever it is unwound */
 } moon__guard;
 
 /* How a piece of Lua failed. */

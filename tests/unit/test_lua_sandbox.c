@@ -103,6 +103,8 @@ static void test_sandbox__budget_cannot_be_swallowed(void **state) {
     static const row rows[] = {
         {"loop", "while true do end", NULL, "instruction budget"},
         {"pcall", "while true do pcall(function() while true do end end) end", NULL, "instruction budget"},
+        {"where it was spent", "local f = function()\nwhile true do end end\nwhile true do pcall(f) end", NULL,
+         ".lua:2: instruction budget"},
         {"nested pcall", "local function f() pcall(f) while true do end end while true do pcall(f) end", NULL,
          "instruction budget"},
         {"xpcall with a handler that loops",
