@@ -12,6 +12,7 @@
 
 #include "builtin.h"
 #include "script.h"
+#include "testing.h"
 
 /* False when memory is out: what was not looked for must not pass for what is not there. */
 static bool join(char **path, const char *folder, const char *rest) {
@@ -136,19 +137,39 @@ static moon_status keep(moon_runtime *rt, moon_error *error) {
     return status;
 }
 
-moon_status moon_runtime_new(moon_runtime **out, const moon_runtime_options *options, moon_error *error) {
-    moon_runtime *rt;
-    moon_status status = moon__runtime_new_clock(&rt, options, &moon__clock_real, error);
-    if (status) return status;
+static moon_status fit_out(moon_runtime *rt, moon_error *error) {
+    moon_status status = MOON_OK;
     for (size_t i = 0; !status && moon__builtin_tools[i]; i++)
         status = moon_runtime_add_tool(rt, moon__builtin_tools[i], error);
     if (!status) status = moon_runtime_set_snapshots(rt, &moon_snapshots_git, error);
-    if (!status) status = moon__scripts_attach(rt, error);
-    if (!status) status = configure_all(rt, error);
-    if (!status) status = keep(rt, error);
+    return status ? status : moon__scripts_attach(rt, error);
+}
+
+static moon_status give(moon_runtime **out, moon_runtime *rt, moon_status status) {
     if (status)
         moon_runtime_free(rt);
     else
         *out = rt;
     return status;
+}
+
+moon_status moon_runtime_new(moon_runtime **out, const moon_runtime_options *options, moon_error *error) {
+    moon_runtime *rt;
+    moon_status status = moon__runtime_new_clock(&rt, options, &moon__clock_real, error);
+    if (status) return status;
+    status = fit_out(rt, error);
+    if (!status) status = configure_all(rt, error);
+    if (!status) status = keep(rt, error);
+    return give(out, rt, status);
+}
+
+moon_status moon__runtime_new_testing(moon_runtime **out, const moon_runtime_options *options, moon__testing *testing,
+                                      moon_error *error) {
+    moon_runtime *rt;
+    moon_status status = moon__runtime_new_clock(&rt, options, &testing->clock, error);
+    if (status) return status;
+    moon__runtime_set_testing(rt, testing);
+    status = fit_out(rt, error);
+    if (!status) status = moon_runtime_add_tool(rt, &moon__tool_test_repository, error);
+    return give(out, rt, status);
 }

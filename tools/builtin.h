@@ -19,6 +19,9 @@ extern const moon_tool moon__tool_git_branches;
 extern const moon_tool moon__tool_git_branch;
 extern const moon_tool moon__tool_git_commit;
 
+/* Not one of them: makes a repository for a test. */
+extern const moon_tool moon__tool_test_repository;
+
 /* All of them; ends with NULL. */
 extern const moon_tool *const moon__builtin_tools[];
 #endif

@@ -21,6 +21,8 @@
     X(oid_tostr)                                                                                                       \
     X(oid_is_zero)                                                                                                     \
     X(repository_open_ext)                                                                                             \
+    X(repository_init_options_init)                                                                                    \
+    X(repository_init_ext)                                                                                             \
     X(repository_free)                                                                                                 \
     X(repository_wrap_odb)                                                                                             \
     X(repository_path)                                                                                                 \
@@ -56,12 +58,12 @@
     X(odb_read_header)                                                                                                 \
     X(reference_free)                                                                                                  \
     X(reference_lookup)                                                                                                \
+    X(reference_create)                                                                                                \
     X(reference_name)                                                                                                  \
     X(reference_shorthand)                                                                                             \
     X(reference_symbolic_target)                                                                                       \
     X(reference_target)                                                                                                \
     X(reference_peel)                                                                                                  \
-    X(reference_create)                                                                                                \
     X(reference_delete)                                                                                                \
     X(reference_iterator_glob_new)                                                                                     \
     X(reference_next)                                                                                                  \

@@ -248,6 +248,10 @@ void moon__loop_release(moon__loop *loop) {
     loop->holds--;
 }
 
+bool moon__loop_held(const moon__loop *loop) {
+    return loop->holds > 0;
+}
+
 /* Milliseconds until the next timer, rounded up; -1 without one. */
 static int until_timer(const moon__loop *loop, int64_t now) {
     const moon__timer *timer = moon__timers_top(&loop->timers);

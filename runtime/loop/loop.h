@@ -76,6 +76,7 @@ void moon__loop_unpost(moon__loop *loop, moon__post *post);
 /* Work is going on outside whose end will come as a post or on a descriptor; see above. Counted. */
 void moon__loop_hold(moon__loop *loop);
 void moon__loop_release(moon__loop *loop);
+bool moon__loop_held(const moon__loop *loop);
 
 /* A watched descriptor (level-triggered). The descriptor stays the caller's and must outlive the watch. */
 typedef struct moon__watch moon__watch;

@@ -6,6 +6,7 @@
 #include "api.h"
 #include "outside.h"
 #include "proc.h"
+#include "testing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,7 +46,7 @@ static int env(lua_State *L) {
         return luaL_error(L, "moon.env: %s looks like a secret, and what a script reads stands in the journal", name);
     moon__task_key(task, 't', key);
     moon_json *was = moon__value_recorded(task->run, key, "env");
-    const char *value = was ? moon_json_str(moon_json_get(was, "value"), NULL) : getenv(name);
+    const char *value = was ? moon_json_str(moon_json_get(was, "value"), NULL) : moon__standin_env(task->run, name);
     if (!was) {
         moon__buf *json = moon__lua_scratch(L, 1 << 20);
         if (value)

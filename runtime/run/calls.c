@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "slot.h"
+#include "testing.h"
 #include "text.h"
 
 enum { MALFORMED_MAX = 8, NAME_SHOWN = 80, CALLS_MAX = 128 };
@@ -124,7 +125,7 @@ static void on_progress(void *ctx, const char *text) {
 static void execute(moon__slot *s) {
     moon__calls *calls = s->set;
     moon_run *run = calls->o.run;
-    moon__call_options options = {.entry = s->entry,
+    moon__call_options options = {.entry = moon__standin_tool(run, s->entry),
                                   .id = s->key,
                                   .args = s->json,
                                   .loop = run->runtime->loop,

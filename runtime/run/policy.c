@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "runtime.h"
+#include "testing.h"
 
 static bool read_verdict(const moon_json *rule, moon_verdict *verdict) {
     static const char *const words[] = {"allow", "ask", "deny"};
@@ -35,7 +36,7 @@ moon_status moon__policy_check(const moon_json *policy, moon_error *error) {
     return MOON_OK;
 }
 
-static bool rule_of(const moon_json *policy, const char *tool, moon_verdict *verdict) {
+bool moon__policy_rule(const moon_json *policy, const char *tool, moon_verdict *verdict) {
     if (read_verdict(moon_json_get(policy, tool), verdict)) return true;
     char group[64];
     const char *dot = strchr(tool, '.');
@@ -47,14 +48,15 @@ static bool rule_of(const moon_json *policy, const char *tool, moon_verdict *ver
 moon_verdict moon__policy(const moon_run *run, const moon_json *agent_policy, const moon_tool *tool,
                           const moon_json *args) {
     moon_verdict verdict = tool->effects & MOON_READ_ONLY ? MOON_ALLOW : MOON_ASK, agent, config;
-    bool by_agent = rule_of(agent_policy, tool->name, &agent);
-    bool by_config = rule_of(run->runtime->policy, tool->name, &config);
+    bool by_agent = moon__policy_rule(agent_policy, tool->name, &agent);
+    bool by_config = moon__policy_rule(run->runtime->policy, tool->name, &config);
     if (by_agent && by_config)
         verdict = agent > config ? agent : config;
     else if (by_agent)
         verdict = agent;
     else if (by_config)
         verdict = config;
+    verdict = moon__standin_policy(run, tool, verdict);
     if (verdict == MOON_ASK && run->tree->allow_all) verdict = MOON_ALLOW;
     const moon_runtime_options *options = &run->runtime->options;
     return options->policy ? options->policy(options->policy_ctx, run, tool, args, verdict) : verdict;

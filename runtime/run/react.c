@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "runtime.h"
+#include "testing.h"
 #include "text.h"
 
 enum { REPAIRS_MAX = 2 };
@@ -480,11 +481,7 @@ static void on_results(void *ctx) {
 
 static moon_status choose_model(const moon_run *run, const moon__agent *agent, moon__model **model, moon_error *error) {
     moon__cassette *cassette = run->runtime->cassette;
-    moon_status status = MOON_OK;
-    if (!run->model && agent->inline_model)
-        *model = moon__model_ref(agent->inline_model);
-    else
-        status = moon__models_get(run->runtime->models, run->model ? run->model : agent->model, model, error);
+    moon_status status = moon__standin_model(run, agent->base.name, agent->inline_model, agent->model, model, error);
     return status || !cassette ? status : moon__cassette_wrap(cassette, model, error);
 }
 

@@ -33,6 +33,7 @@ struct moon_runtime {
     const moon_snapshot_ops *snapshots; /* NULL: none can be taken */
     bool snapshots_always;              /* unless an agent says no; from the configuration */
     moon__model *info_model;            /* what moon_runtime_model told of last */
+    struct moon__testing *testing;      /* NULL: agents are not under test in it */
     bool stepping;
 };
 
