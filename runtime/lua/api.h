@@ -13,6 +13,7 @@ typedef struct moon__lua_tool {
     unsigned refs;
     int fn;           /* registry reference */
     moon__code *code; /* instead of fn: what the model's scripts may call; NULL: none */
+    bool borrowed;    /* fn is somebody else's */
     char *name, *description, *params;
 } moon__lua_tool;
 void moon__code_free(moon__code *code);
@@ -27,6 +28,9 @@ void moon__lua_call_end(moon__task *task, const moon__failure *failure, bool can
 moon__lua_tool *moon__lua_tool_ref(moon__lua_tool *tool);
 void moon__lua_tool_unref(moon__lua_tool *tool);
 void moon__lua_tool_release(void *tool); /* the same, as a callback */
+/* A function of the script, fn, as a tool with the name, parameters and effects of another; NULL: out of memory. fn
+ * stays the caller's, and must outlive it. */
+moon__lua_tool *moon__lua_tool_like(moon__script *script, int fn, const moon_tool *like);
 /* The value at index as one of these, or NULL. Borrowed. */
 moon__lua_tool *moon__lua_tool_at(lua_State *L, int index);
 moon_runnable *moon__lua_agent_at(lua_State *L, int index);

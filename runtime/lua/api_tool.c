@@ -24,7 +24,7 @@ moon__lua_tool *moon__lua_tool_ref(moon__lua_tool *tool) {
 
 void moon__lua_tool_unref(moon__lua_tool *tool) {
     if (!tool || --tool->refs > 0) return;
-    moon__script_drop(tool->script, tool->fn);
+    if (!tool->borrowed) moon__script_drop(tool->script, tool->fn);
     moon__code_free(tool->code);
     moon__script_unref(tool->script);
     free(tool->name);
@@ -214,6 +214,18 @@ static int new_tool(lua_State *L) {
     lua_pushvalue(L, fn);
     tool->fn = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
+}
+
+moon__lua_tool *moon__lua_tool_like(moon__script *script, int fn, const moon_tool *like) {
+    moon__lua_tool *tool = calloc(1, sizeof *tool);
+    if (!tool) return NULL;
+    *tool =
+        (moon__lua_tool){.script = moon__script_ref(script), .refs = 1, .fn = fn, .borrowed = true, .record = *like};
+    tool->record.flags = MOON_TOOL_REPLAYED;
+    tool->record.self = tool;
+    tool->record.start = start;
+    tool->record.cancel = cancel;
+    return tool;
 }
 
 static int tool_index(lua_State *L) {

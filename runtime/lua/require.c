@@ -4,7 +4,7 @@
  * "lib.text" → lib/text.lua. The kernel keeps the path beneath it. A file runs once per state; its globals are the
  * script's.
  */
-#include "api.h"
+#include "test.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,6 +78,13 @@ static int require(lua_State *L) {
     lua_getfield(L, LUA_REGISTRYINDEX, "moon.loaded"); /* 2 */
     if (lua_getfield(L, 2, module) != LUA_TNIL) {
         if (lua_touserdata(L, 3) == moon__script_of(L)) return luaL_error(L, "module \"%s\" requires itself", module);
+        return 1;
+    }
+    if (strcmp(module, "moonlet.test") == 0) {
+        lua_settop(L, 2);
+        moon__test_open(L); /* 3 */
+        lua_pushvalue(L, 3);
+        lua_setfield(L, 2, module);
         return 1;
     }
     if (!file_name(module, path))
