@@ -24,7 +24,8 @@ typedef struct moon__cli_command {
 extern const moon__cli_command moon__cli_cmd_run, moon__cli_cmd_tools, moon__cli_cmd_call, moon__cli_cmd_new,
     moon__cli_cmd_doctor, moon__cli_cmd_resume, moon__cli_cmd_runs, moon__cli_cmd_show, moon__cli_cmd_approve,
     moon__cli_cmd_deny, moon__cli_cmd_signal, moon__cli_cmd_fork, moon__cli_cmd_replay, moon__cli_cmd_gc,
-    moon__cli_cmd_cancel, moon__cli_cmd_export, moon__cli_cmd_import, moon__cli_cmd_graph, moon__cli_cmd_doc;
+    moon__cli_cmd_cancel, moon__cli_cmd_export, moon__cli_cmd_import, moon__cli_cmd_graph, moon__cli_cmd_doc,
+    moon__cli_cmd_test;
 
 /* The option every table has. */
 enum { MOON__OPT_HELP = 1, MOON__OPT_OTHER };

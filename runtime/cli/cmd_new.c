@@ -146,9 +146,10 @@ static int print_steps(bool tool, const char *dir, const char *name) {
     } else {
         moon__buf_printf(
             &out,
-            "Wrote %s/%s.lua. Next:\n\n  moonlet run %s/%s.lua \"what is in here?\"\n"
+            "Wrote %s/%s.lua and its tests. Next:\n\n  moonlet run %s/%s.lua \"what is in here?\"\n  moonlet test "
+            "%s/%s_test.lua\n"
             "  moonlet doc moon.agent    what an agent can be given; editors complete it with share/moonlet/types\n",
-            dir, name, dir, name);
+            dir, name, dir, name, dir, name);
     }
     if (out.status == MOON_OK) {
         moon__term_safe(&safe, out.p, out.len);
@@ -199,9 +200,9 @@ const moon__cli_command moon__cli_cmd_new = {
     .name = "new",
     .operands = "agent|tool NAME [DIR]",
     .summary = "write an agent, or a plugin project with a tool in C, to begin with",
-    .about =
-        "new agent writes DIR/NAME.lua (DIR: the current directory). new tool writes a project to DIR (default: NAME)\n"
-        "that builds against the installed headers, with a test. Both work unedited; nothing is overwritten.",
+    .about = "new agent writes DIR/NAME.lua and its tests (DIR: the current directory). new tool writes a project to "
+             "DIR (default: NAME)\n"
+             "that builds against the installed headers, with a test. Both work unedited; nothing is overwritten.",
     .examples = "moonlet new agent reviewer\n"
                 "moonlet run ./reviewer.lua \"what changed lately?\"\n"
                 "moonlet new tool metrics\n"

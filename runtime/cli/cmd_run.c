@@ -180,18 +180,19 @@ const moon__cli_command moon__cli_cmd_run = {
     .name = "run",
     .operands = "AGENT|SCRIPT.lua [INPUT|-] [OPTIONS]",
     .summary = "run an agent: a shipped one by its name, or a Lua script",
-    .about = "Runs an agent to its end. The result goes to standard output, everything else to standard error.\n"
-             "INPUT is the task. With \"-\" it is read from standard input; without it the agent gets an empty one,\n"
-             "and standard input is not touched.\n\n"
-             "Shipped agents:\n" MOON_CLI_AGENTS "\n"
-             "Tools that only read are run. For others the agent's policy, the configuration, --policy or --yes must\n"
-             "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
-             "With --snapshots the workspace of each step that wrote is kept in its git repository, under\n"
-             "refs/moonlet/RUN/N: nothing of yours is touched, and `moonlet fork --worktree` brings it back.\n"
-             "--record DIR keeps each answer of a model as a file in DIR; with --cassette DIR the same run takes them\n"
-             "from there, without a model, a key or a network, and ends with exit code 2 where it asks something else.\n"
-             "--continue goes on with the newest run of the directory, as `moonlet fork RUN --input INPUT` does.\n"
-             "Ctrl-C ends the run and still writes what it has; a second one ends the program.",
+    .about =
+        "Runs an agent to its end. The result goes to standard output, everything else to standard error.\n"
+        "INPUT is the task. With \"-\" it is read from standard input; without it the agent gets an empty one,\n"
+        "and standard input is not touched.\n\n"
+        "Shipped agents:\n" MOON_CLI_AGENTS "\n"
+        "Tools that only read are run. For others the agent's policy, the configuration, --policy or --yes must\n"
+        "say so; else you are asked on the terminal, and where there is none the run ends with exit code 4.\n"
+        "With --snapshots the workspace of each step that wrote is kept in its git repository, under\n"
+        "refs/moonlet/RUN/N: nothing of yours is touched, and `moonlet fork --worktree` brings it back.\n"
+        "--record DIR keeps each answer of a model as a file in DIR; with --cassette DIR the same run takes them\n"
+        "from there, without a model, a key or a network, and ends with exit code 2 where it asks something else.\n"
+        "--continue goes on with the newest run of the directory, as `moonlet fork RUN --input INPUT` does.\n"
+        "Ctrl-C ends the run and still writes what it has; a second one ends the program.",
     .examples = "moonlet run brief --cwd ~/src/project\n"
                 "moonlet run brief --cwd . \"error handling\" -o brief.md\n"
                 "moonlet run ./agent.lua \"add a test for parse()\" --policy file=allow --policy shell=ask\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* `moonlet new agent`: one Lua file. */
+/* `moonlet new agent`: a script and its tests. */
 #include "scaffold.h"
 
 #include <stddef.h>
@@ -51,8 +51,52 @@ static const char *const agent[] = {
     NULL,
 };
 
+static const char *const test[] = {
+    "-- Tests of %N: moonlet test %N_test.lua",
+    "local t = require \"moonlet.test\"",
+    "",
+    "t.test(\"counts days with its own tool\", function()",
+    "  local run = t.run(\"%N.lua\", {",
+    "    input = \"how long was February 2024?\",",
+    "    model = t.model { -- what the model answers, in order; each answer has to be asked for",
+    "      t.call(\"days_between\", { from = \"2024-02-01\", to = \"2024-03-01\" }),",
+    "      \"29 days\",",
+    "    },",
+    "  })",
+    "  t.done(run)",
+    "  t.called(run, \"days_between\", { n = 1, ok = true })",
+    "  t.equal(run.calls[1].result.days, 29)",
+    "  t.equal(run.text, \"29 days\")",
+    "end)",
+    "",
+    "t.test(\"a date that is none is told to the model\", function()",
+    "  local run = t.run(\"%N.lua\", {",
+    "    model = t.model {",
+    "      t.call(\"days_between\", { from = \"yesterday\", to = \"2024-03-01\" }),",
+    "      function(request)",
+    "        t.contains(request.messages[#request.messages].content, \"YYYY-MM-DD\")",
+    "        return \"I do not know\"",
+    "      end,",
+    "    },",
+    "  })",
+    "  t.done(run)",
+    "end)",
+    "",
+    "t.test(\"reads what is there\", function()",
+    "  local run = t.run(\"%N.lua\", {",
+    "    files = { [\"README.md\"] = \"# Rings\\n\" },",
+    "    git = true,",
+    "    model = t.model { t.call(\"file.read\", { path = \"README.md\" }, \"git.log\", {}), \"It is about rings (README.md:1).\" },",
+    "  })",
+    "  t.contains(run.calls[1].text, \"# Rings\")",
+    "  t.equal(#run.calls[2].result.commits, 1)",
+    "end)",
+    NULL,
+};
+
 /* clang-format on */
 const moon__cli_template moon__cli_new_agent[] = {
     {"%N.lua", agent, 0644},
+    {"%N_test.lua", test, 0644},
     {NULL, NULL, 0},
 };

@@ -13,7 +13,9 @@ _moonlet() {
       return
       ;;
     --output | --output-format)
-      mapfile -t COMPREPLY < <(compgen -W "text json stream-json" -- "$cur")
+      words="text json stream-json"
+      if [ "$command" = test ]; then words="pretty tap junit json"; fi
+      mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
       return
       ;;
     --limit)
@@ -29,11 +31,11 @@ _moonlet() {
       mapfile -t COMPREPLY < <(compgen -W "ask tell retry fail" -- "$cur")
       return
       ;;
-    --keep | --at | --input | --why | --state) return ;;
+    --keep | --at | --input | --why | --state | -f | --filter | --timeout) return ;;
     -m | --model | -p | --prompt | --policy | --base-url) return ;;
   esac
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor help --help --version"
+    words="run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor help --help --version"
   else
     case $command in
       run)
@@ -63,15 +65,20 @@ _moonlet() {
         ;;
       import) words=$kept; compopt -o default 2>/dev/null ;;
       gc) words="--keep --waiting --dry-run $kept" ;;
+      test)
+        words="--output --output-file --filter --update --watch --list --timeout --plugin --verbose --no-color --help"
+        compopt -o default 2>/dev/null
+        ;;
       tools) words="--json --plugin --help $(moonlet tools 2>/dev/null | cut -d' ' -f1)" ;;
       call)
         words=$common
         if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(moonlet tools 2>/dev/null | cut -d' ' -f1)"; fi
         ;;
+      graph) words="--format --output-file --plugin --help"; compopt -o default 2>/dev/null ;;
       new) if [ "$COMP_CWORD" -eq 2 ]; then words="agent tool --help"; else compopt -o default 2>/dev/null; fi ;;
       doc) words="--markdown --types --help $(moonlet doc 2>/dev/null | sed -n 's/^  \([^ ]*\).*/\1/p')" ;;
       doctor) words="--json --model --cwd --config --help" ;;
-      help) words="run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor" ;;
+      help) words="run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor" ;;
     esac
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # fish completion of moonlet
-set -l commands run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor help
+set -l commands run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor help
 complete -c moonlet -f
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a run -d "run an agent"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a resume -d "go on with a run"
@@ -15,6 +15,7 @@ complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a cancel -d 
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a export -d "write a run as JSON lines"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a import -d "take in a run"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a gc -d "remove old runs"
+complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a test -d "run the tests of agents"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a tools -d "list the tools"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a call -d "call one tool"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a new -d "write an agent or a plugin project"
@@ -36,23 +37,32 @@ complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l cassette
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l record -x -a "(__fish_complete_directories)" -d "record answers"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork replay" -l park -d "end when it only waits"
 
+complete -c moonlet -n "__fish_seen_subcommand_from test" -F
+complete -c moonlet -n "__fish_seen_subcommand_from test" -l output -x -a "pretty tap junit json" -d "the format of the report"
+complete -c moonlet -n "__fish_seen_subcommand_from test" -s o -l output-file -r -d "write it to a file"
+complete -c moonlet -n "__fish_seen_subcommand_from test" -s f -l filter -x -d "only tests with this in their name"
+complete -c moonlet -n "__fish_seen_subcommand_from test" -s u -l update -d "write snapshots as they are now"
+complete -c moonlet -n "__fish_seen_subcommand_from test" -s w -l watch -d "run again when something changes"
+complete -c moonlet -n "__fish_seen_subcommand_from test" -l list -d "print the tests' names"
+complete -c moonlet -n "__fish_seen_subcommand_from test" -l timeout -x -d "seconds of real time a test may take"
+
 complete -c moonlet -n "__fish_seen_subcommand_from call tools" -a "(moonlet tools 2>/dev/null | string split -f1 ' ')"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs show approve deny signal cancel export import gc doctor" -s C -l cwd -x -a "(__fish_complete_directories)" -d "the directory that tools work in"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs" -l output -x -a "text json stream-json" -d "the format of standard output"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs tools doctor" -l json -d "JSON"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -s y -l yes -d "allow what would be asked for"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -l policy -x -d "TOOL=allow, ask or deny"
-complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay tools" -l plugin -r -d "load a plugin"
+complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay test tools" -l plugin -r -d "load a plugin"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay doctor" -l config -r -d "the configuration of the user"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -s q -l quiet -d "errors only"
-complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -s v -l verbose -d "progress and streamed text"
-complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -l no-color -d "no colours"
+complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay test" -s v -l verbose -d "progress and streamed text"
+complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay test" -l no-color -d "no colours"
 
 complete -c moonlet -n "__fish_seen_subcommand_from new" -a "agent tool"
 complete -c moonlet -n "__fish_seen_subcommand_from doc" -a "(moonlet doc 2>/dev/null | string match -r -g '^  (\S+)')"
 complete -c moonlet -n "__fish_seen_subcommand_from doc" -l markdown -d "the whole reference as one page"
 complete -c moonlet -n "__fish_seen_subcommand_from doc" -l types -d "the annotations that editors read"
-complete -c moonlet -n "__fish_seen_subcommand_from help" -a "run resume runs show approve deny signal fork replay cancel export import gc tools call new doc doctor"
+complete -c moonlet -n "__fish_seen_subcommand_from help" -a "run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor"
 complete -c moonlet -n "__fish_seen_subcommand_from doctor" -s m -l model -x -d "a model"
 
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l continue -d "go on with the newest run"
@@ -77,3 +87,8 @@ complete -c moonlet -n "__fish_seen_subcommand_from import" -F
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -l keep -x -d "runs that stay"
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -l waiting -d "those that wait too"
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -s n -l dry-run -d "only say"
+
+complete -c moonlet -n "__fish_seen_subcommand_from graph" -F
+complete -c moonlet -n "__fish_seen_subcommand_from graph" -s f -l format -x -a "mermaid dot svg json" -d "the format"
+complete -c moonlet -n "__fish_seen_subcommand_from graph" -s o -l output-file -r -d "write it to a file"
+complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a graph -d "draw a script's agents, tools and flow"

@@ -13,8 +13,8 @@ import time
 import harness
 from mock_model import MockModel, text
 
-COMMANDS = ("run", "resume", "runs", "show", "approve", "deny", "signal", "fork", "replay", "cancel", "export", "import", "gc", "tools", "call",
-            "new", "doc", "doctor")
+COMMANDS = ("run", "resume", "runs", "show", "approve", "deny", "signal", "fork", "replay", "cancel", "export", "import", "gc", "test", "tools",
+            "call", "graph", "new", "doc", "doctor")
 ECHO = """
 local last = request.messages[#request.messages]
 if last.role == "tool" then return "told: " .. last.content end
@@ -387,6 +387,8 @@ class New(harness.Case):
         done = self.moonlet("run", "./helper.lua", "what is in here?")
         self.assertEqual(done.code, 0, done)
         self.assertIn("file.list", done.out)
+        done = self.moonlet("test")
+        self.assertEqual((done.code, done.out.count("\nok ")), (0, 3), done)
 
     def test_nothing_is_overwritten(self):
         path = self.file("sub/helper.lua", "mine")
