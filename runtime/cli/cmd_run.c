@@ -23,7 +23,7 @@ static const moon__cli_option options[] = {
     {"base-url", 0, "URL", "of an OpenAI-compatible server, for --model custom/NAME", OPT_BASE_URL},
     {"prompt", 'p', "TEXT", "the input, as an option", OPT_PROMPT},
     {"print", 0, "TEXT", NULL, OPT_PROMPT},
-    {"limit", 0, "KEY=N", "steps, tool_calls, seconds, tokens or usd; repeatable", OPT_LIMIT},
+    {"limit", 0, "KEY=N", "steps, tool_calls, seconds, tokens, usd or handoffs; repeatable", OPT_LIMIT},
     {"output-file", 'o', "FILE", "also write the last message to FILE, if the run is done", MOON__SESSION_OUTPUT_FILE},
     {"output-last-message", 0, "FILE", NULL, MOON__SESSION_OUTPUT_FILE},
     {"output-schema", 0, "FILE", "the answer has to be JSON of this JSON Schema", OPT_SCHEMA},

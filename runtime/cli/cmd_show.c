@@ -102,6 +102,18 @@ static void put_snapshot(request *r, const moon_record *record, const moon_json 
              files == 1 ? "" : "s");
 }
 
+/* What a hook let pass is not worth a line. */
+static void put_decision(request *r, const moon_record *record, const moon_json *body) {
+    const char *outcome = str(body, "outcome", NULL);
+    moon__buf decision;
+    if (strcmp(outcome, "none") == 0) return;
+    moon__buf_init(&decision, 128 << 20);
+    moon__json_print(&decision, moon_json_get(moon_json_get(body, "decision"), outcome));
+    put_line(r, record, "35", "hook %s: %s %s %.60000s", str(body, "hook", NULL), outcome, str(body, "call", NULL),
+             decision.p && !decision.status ? decision.p : "");
+    moon__buf_fini(&decision);
+}
+
 static void put_record(request *r, const moon_record *record, const moon_json *body) {
     size_t n;
     const char *text;
@@ -135,6 +147,10 @@ static void put_record(request *r, const moon_record *record, const moon_json *b
     case MOON_EVENT_PROMPT_RENDERED:
         put_line(r, record, "2", "prompt %s, version %.12s", str(body, "name", NULL), str(body, "hash", NULL));
         break;
+    case MOON_EVENT_HANDOFF:
+        put_line(r, record, "35", "handed over: %s to %s", str(body, "from", NULL), str(body, "to", NULL));
+        break;
+    case MOON_EVENT_HOOK_DECIDED: put_decision(r, record, body); break;
     case MOON_EVENT_RUN_CLAIMED: put_line(r, record, "33", "resumed"); break;
     case MOON_EVENT_RUN_FINISHED:
         put_line(r, record, "1", "ended: %s %s", str(body, "stop_reason", NULL), str(body, "error", NULL));
@@ -214,10 +230,10 @@ const moon__cli_command moon__cli_cmd_show = {
     .name = "show",
     .operands = "RUN [OPTIONS]",
     .summary = "show what happened in a run",
-    .about =
-        "Shows a run from its journal: what the model said, what was called and what came of it, who allowed what.\n"
-        "RUN is the run's id or its beginning. The number before each line is the event's seq. A journal that is\n"
-        "damaged is an error; what stands before the damage is shown.",
+    .about = "Shows a run from its journal: what the model said, what was called and what came of it, who allowed "
+             "what.\n"
+             "RUN is the run's id or its beginning. The number before each line is the event's seq. A journal that is\n"
+             "damaged is an error; what stands before the damage is shown.",
     .examples = "moonlet show 1k1a\n"
                 "moonlet show 1k1a --full | less\n"
                 "moonlet show 1k1a --events | jq -r 'select(.type==\"tool.intent\") | .body.tool'",

@@ -23,8 +23,10 @@ static bool read_number(const char *text, bool whole, double *out) {
 }
 
 int moon__cli_limit(const moon__cli_command *self, moon_limits *limits, const char *text) {
-    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "usd", NULL};
-    int64_t *const whole[] = {&limits->steps, &limits->tool_calls, &limits->seconds, &limits->tokens};
+    enum { USD = 5 };
+    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "handoffs", "usd", NULL};
+    int64_t *const whole[] = {&limits->steps, &limits->tool_calls, &limits->seconds, &limits->tokens,
+                              &limits->handoffs};
     char key[24] = "";
     size_t n, i = 0;
     const char *value;
@@ -36,13 +38,14 @@ int moon__cli_limit(const moon__cli_command *self, moon_limits *limits, const ch
     if (!names[i]) {
         const char *near = moon__nearest(key, names);
         return moon__cli_usage(self,
-                               "there is no limit \"%s\"%s%s; the limits are steps, tool_calls, seconds, tokens, usd",
+                               "there is no limit \"%s\"%s%s; the limits are steps, tool_calls, seconds, tokens, usd, "
+                               "handoffs",
                                key, near ? "; did you mean " : "", near ? near : "");
     }
-    if (!read_number(value, i < 4, &number))
+    if (!read_number(value, i < USD, &number))
         return moon__cli_usage(self, "--limit %s: \"%s\" is not a %snumber from 0 up", key, value,
-                               i < 4 ? "whole " : "");
-    if (i < 4) {
+                               i < USD ? "whole " : "");
+    if (i < USD) {
         *whole[i] = (int64_t)number;
     } else {
         limits->usd = number;

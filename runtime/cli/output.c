@@ -147,6 +147,7 @@ static void result_json(moon__cli_output *output, const moon__cli_outcome *outco
     if (outcome->result) {
         put_usage(&w, &outcome->result->usage);
         moon__jw_int(&w, "wall_ms", outcome->result->wall_ms);
+        put_str_or_null(&w, "agent", outcome->result->agent);
     }
     put_str_or_null(&w, "model", outcome->model);
     moon__jw_end(&w);

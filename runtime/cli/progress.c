@@ -289,6 +289,29 @@ static void on_response(moon__cli_progress *p, const moon_event *event, const mo
     moon__buf_char(&p->out, '\n');
 }
 
+static void on_handoff(moon__cli_progress *p, const moon_event *event, const moon_json *body) {
+    erase(p);
+    put_indent(p, event->path);
+    put_styled(p, "35", glyph(p, "  \xe2\x86\x92 ", "  > "));
+    moon__cli_sgr(&p->out, &p->term, "1");
+    moon__cli_fit(&p->out, &p->term, str(body, "to"), strlen(str(body, "to")), 60);
+    moon__cli_sgr(&p->out, &p->term, "2");
+    moon__buf_str(&p->out, " goes on in place of ");
+    moon__cli_fit(&p->out, &p->term, str(body, "from"), strlen(str(body, "from")), 60);
+    moon__cli_sgr(&p->out, &p->term, "");
+    moon__buf_char(&p->out, '\n');
+}
+
+static void on_decided(moon__cli_progress *p, const moon_event *event, const moon_json *body) {
+    const char *outcome = str(body, "outcome"), *refusal = str(moon_json_get(body, "decision"), "refuse");
+    moon__buf head;
+    if (strcmp(outcome, "none") == 0) return;
+    moon__buf_init(&head, 1024);
+    moon__buf_printf(&head, "  hook %.20s: %.20s %.60s ", str(body, "hook"), outcome, str(body, "call"));
+    put_note(p, event->path, "2", head.p ? head.p : "", refusal);
+    moon__buf_fini(&head);
+}
+
 static void put_plan_item(moon__cli_progress *p, const char *path, const moon_json *item) {
     const char *state = str(item, "state"), *text = str(item, "text");
     bool done = strcmp(state, "done") == 0, doing = strcmp(state, "doing") == 0,
@@ -391,6 +414,8 @@ static void show_event(moon__cli_progress *p, const moon_event *event, const moo
     case MOON_EVENT_MODEL_RESPONSE: on_response(p, event, body); break;
     case MOON_EVENT_TOOL_INTENT: on_intent(p, body); break;
     case MOON_EVENT_TOOL_RESULT: on_result(p, event, body); break;
+    case MOON_EVENT_HOOK_DECIDED: on_decided(p, event, body); break;
+    case MOON_EVENT_HANDOFF: on_handoff(p, event, body); break;
     case MOON_EVENT_PLAN_UPDATED: on_plan(p, event, body); break;
     default: break;
     }

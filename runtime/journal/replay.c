@@ -269,15 +269,16 @@ uint64_t moon__replay_last(const moon__replay *r, const char *path, size_t lengt
     return p ? p->last : 0;
 }
 
-/* A value "c3.t1" is of the call c3: once its result was taken, nothing of it is done again. */
-static bool within_used_call(const moon__replay *r, const moon__recorded *value) {
-    char call[40];
+/* A value "c3.t1" is of the call c3, and so with a hook: once what came of it was taken, nothing of it is done again.
+ */
+static bool within_used(const moon__replay *r, const moon__recorded *value) {
+    char of[64];
     size_t n = strcspn(value->key, ".");
-    if (value->type != MOON_EVENT_VALUE_RECORDED || value->key[0] != 'c' || !value->key[n] || n >= sizeof call)
-        return false;
-    memcpy(call, value->key, n);
-    call[n] = 0;
-    const moon__recorded *result = moon__replay_find(r, MOON_EVENT_TOOL_RESULT, value->path, call);
+    if (value->type != MOON_EVENT_VALUE_RECORDED || !value->key[n] || n >= sizeof of) return false;
+    memcpy(of, value->key, n);
+    of[n] = 0;
+    const moon__recorded *result = moon__replay_find(r, MOON_EVENT_TOOL_RESULT, value->path, of);
+    if (!result) result = moon__replay_find(r, MOON_EVENT_HOOK_DECIDED, value->path, of);
     return result && result->used;
 }
 
@@ -285,6 +286,6 @@ const moon__recorded *moon__replay_left(const moon__replay *r, const char *path)
     const place *p = find_place(r, path, strlen(path));
     if (!p || !p->open) return NULL;
     for (const item *i = r->first; i; i = i->after)
-        if (i->place == p && !i->recorded.used && !within_used_call(r, &i->recorded)) return &i->recorded;
+        if (i->place == p && !i->recorded.used && !within_used(r, &i->recorded)) return &i->recorded;
     return NULL;
 }

@@ -58,6 +58,21 @@ int moon__lua_tool_named(lua_State *L);
 int moon__lua_method(lua_State *L);
 moon__model *moon__lua_model_at(lua_State *L, int index);
 
+/* The handoffs that an agent lists, as long as anybody refers to them (api_handoff.c). */
+typedef struct moon__lua_handoffs moon__lua_handoffs;
+/* Takes the field out of an agent's table at index; what it gives stands on the stack. NULL: there is none. Raises. */
+moon__lua_handoffs *moon__lua_handoffs_take(lua_State *L, int index);
+moon__lua_handoffs *moon__lua_handoffs_ref(moon__lua_handoffs *handoffs);
+void moon__lua_handoffs_unref(moon__lua_handoffs *handoffs); /* NULL is fine */
+const moon__handoff_spec *moon__lua_handoffs_specs(const moon__lua_handoffs *handoffs, size_t *n);
+
+/* The hooks of an agent, likewise (api_hooks.c). */
+typedef struct moon__lua_hooks moon__lua_hooks;
+moon__lua_hooks *moon__lua_hooks_take(lua_State *L, int index);
+moon__lua_hooks *moon__lua_hooks_ref(moon__lua_hooks *hooks);
+void moon__lua_hooks_unref(moon__lua_hooks *hooks); /* NULL is fine */
+const moon__hooks *moon__lua_hooks_record(const moon__lua_hooks *hooks);
+
 /* Makes the metatable of a handle: methods of meta, its own fields hidden. */
 void moon__lua_handle(lua_State *L, const char *name, const luaL_Reg *meta);
 

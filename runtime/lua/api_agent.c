@@ -26,6 +26,8 @@ typedef struct holdings {
     moon__script *script;
     const moon_tool **records;
     size_t n;
+    moon__lua_handoffs *handoffs;
+    moon__lua_hooks *hooks;
     char where[112];
     moon__lua_tool *tools[];
 } holdings;
@@ -34,6 +36,8 @@ static void release(void *owner) {
     holdings *h = owner;
     for (size_t i = 0; i < h->n; i++) moon__lua_tool_unref(h->tools[i]);
     free(h->records);
+    moon__lua_handoffs_unref(h->handoffs);
+    moon__lua_hooks_unref(h->hooks);
     moon__script_unref(h->script);
     free(h);
 }
@@ -176,13 +180,17 @@ static holdings *hold(lua_State *L, int own, size_t n) {
 }
 
 /* From the JSON text to the agent; raises nothing. */
-static moon_status build(lua_State *L, moon_runnable **out, const moon__buf *json, moon__model *model, int own,
-                         size_t n, moon_error *error) {
+static moon_status build(lua_State *L, moon_runnable **out, const moon__buf *json, moon__model *model,
+                         moon__lua_handoffs *handoffs, moon__lua_hooks *hooks, int own, size_t n, moon_error *error) {
     moon_json *spec = NULL;
     holdings *h = hold(L, own, n);
     if (!h) return moon_error_set(error, MOON_ENOMEM, "out of memory");
+    h->handoffs = moon__lua_handoffs_ref(handoffs);
+    h->hooks = moon__lua_hooks_ref(hooks);
     moon__agent_extra extra = {
         .tools = h->records, .n_tools = n, .model = model, .release = release, .owner = h, .where = h->where};
+    extra.hooks = moon__lua_hooks_record(hooks);
+    extra.handoffs = moon__lua_handoffs_specs(handoffs, &extra.n_handoffs);
     moon_status status = moon__json_parse(&spec, json->p, json->len, MOON__JSON_REPAIR, error);
     if (status == MOON_OK) status = moon__agent_new(out, h->script->runtime, spec, &extra, error);
     moon__json_free(spec);
@@ -203,9 +211,12 @@ static int new_agent(lua_State *L) {
     copy_spec(L);
     size_t n = split_tools(L, 3);
     moon__model *model = take_model(L, 3);
+    moon__lua_handoffs *handoffs = moon__lua_handoffs_take(L, 3);
+    moon__lua_hooks *hooks = moon__lua_hooks_take(L, 3);
     moon__buf *json = moon__lua_scratch(L, MOON__JSON_MAX);
     if (!moon__lua_write(L, 3, json, why)) return luaL_error(L, "moon.agent: %s", why);
-    if (build(L, handle, json, model, 4, n, &error) != MOON_OK) return luaL_error(L, "moon.agent: %s", error.text);
+    if (build(L, handle, json, model, handoffs, hooks, 4, n, &error) != MOON_OK)
+        return luaL_error(L, "moon.agent: %s", error.text);
     lua_settop(L, 2);
     return 1;
 }

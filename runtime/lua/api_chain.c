@@ -172,7 +172,7 @@ static int what(lua_State *L) {
 
 /* key(kind) → the place of a decision that this task may have to record */
 static int key(lua_State *L) {
-    char text[40];
+    char text[MOON__PAUSE_KEY];
     moon__task_key(moon__script_of(L)->task, *luaL_optstring(L, 1, "t"), text);
     lua_pushstring(L, text);
     return 1;

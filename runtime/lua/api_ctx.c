@@ -22,7 +22,7 @@ static int progress(lua_State *L) {
     if (task->call)
         moon_call_progress(task->call, "%s", text);
     else if (task->run)
-        moon__run_log(task->run, MOON__INFO, text, lua_rawlen(L, 2));
+        moon__task_log(task, MOON__INFO, text, lua_rawlen(L, 2));
     return 0;
 }
 

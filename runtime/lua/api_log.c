@@ -15,7 +15,7 @@ static int say(lua_State *L) {
     const char *text = luaL_checklstring(L, 2, &n);
     luaL_argcheck(L, level >= MOON__DEBUG && level <= MOON__ERROR, 1, "no level");
     if (script->task && script->task->run) {
-        moon__run_log(script->task->run, (moon__log_level)level, text, n);
+        moon__task_log(script->task, (moon__log_level)level, text, n);
         return 0;
     }
     size_t before = script->log.len;

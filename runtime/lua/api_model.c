@@ -192,6 +192,11 @@ static moon_status chat_append(moon__chat *base, const moon_message *message, mo
 
 /* ---- asking ---- */
 
+/* The answers that this model has given in the conversation. */
+static lua_Integer answered(const chat *c) {
+    return c->answered - c->base.others;
+}
+
 static int give(lua_State *L) {
     return lua_gettop(L);
 }
@@ -203,15 +208,16 @@ static void prepare(lua_State *L, moon__task *task, void *arg) {
     lua_rawgeti(L, LUA_REGISTRYINDEX, model->answers);
     if (model->count == 0) {
         lua_rawgeti(L, LUA_REGISTRYINDEX, c->request);
-        lua_pushinteger(L, c->answered + 1);
+        lua_pushinteger(L, answered(c) + 1);
         lua_setfield(L, -2, "step");
         return;
     }
-    if ((size_t)c->answered >= model->count)
+    lua_Integer n = answered(c);
+    if (n < 0 || (size_t)n >= model->count)
         luaL_error(L, "the scripted model has %d answers, and this is request %d of the conversation",
-                   (int)model->count, (int)c->answered + 1);
+                   (int)model->count, (int)n + 1);
     lua_pushcfunction(L, give);
-    lua_rawgeti(L, -2, c->answered + 1);
+    lua_rawgeti(L, -2, n + 1);
     lua_remove(L, -3);
 }
 

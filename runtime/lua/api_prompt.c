@@ -74,7 +74,7 @@ static void read_source(lua_State *L, const char *what, const char *path) {
 }
 
 static void read_value(lua_State *L, moon__task *task, const char *what, const char *path) {
-    char key[40], kind[PATH_MAX_LENGTH + 8];
+    char key[MOON__PAUSE_KEY], kind[PATH_MAX_LENGTH + 8];
     size_t n = 0;
     moon__task_key(task, 't', key);
     snprintf(kind, sizeof kind, "file %s", path);

@@ -21,7 +21,7 @@ static moon__task *run_task(lua_State *L, const char *what) {
 
 static int time_now(lua_State *L) {
     moon__task *task = run_task(L, "moon.time");
-    char key[40], text[32];
+    char key[MOON__PAUSE_KEY], text[32];
     double value = 0;
     moon__task_key(task, 't', key);
     moon_json *was = moon__value_recorded(task->run, key, "clock");
@@ -41,7 +41,7 @@ static int time_now(lua_State *L) {
 static int env(lua_State *L) {
     moon__task *task = run_task(L, "moon.env");
     const char *name = luaL_checkstring(L, 1);
-    char key[40];
+    char key[MOON__PAUSE_KEY];
     if (moon__env_is_secret(name))
         return luaL_error(L, "moon.env: %s looks like a secret, and what a script reads stands in the journal", name);
     moon__task_key(task, 't', key);

@@ -51,9 +51,9 @@ static void prepare(lua_State *L, moon__task *task, void *arg) {
     moon__ctx_push(L, task);
 }
 
-static void fail_call(moon_call *call, moon_run *run, const moon__failure *failure) {
+static void fail_call(moon_call *call, moon__task *task, const moon__failure *failure) {
     char *text = moon__failure_text(failure, false);
-    if (failure->trace && run) moon__run_log(run, MOON__WARN, failure->trace, strlen(failure->trace));
+    if (failure->trace && task->run) moon__task_log(task, MOON__WARN, failure->trace, strlen(failure->trace));
     moon_call_fail(call, "%s", text ? text : failure->error.text);
     free(text);
 }
@@ -64,7 +64,7 @@ void moon__lua_call_end(moon__task *task, const moon__failure *failure, bool can
     if (cancelled)
         moon_call_fail(call, "cancelled");
     else if (failure)
-        fail_call(call, task->run, failure);
+        fail_call(call, task, failure);
     else if (task->taken.kind == MOON__REFUSED)
         moon_call_fail(call, "%s", text->p ? text->p : "");
     else {

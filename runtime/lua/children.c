@@ -25,7 +25,7 @@ typedef struct child {
     children *set;
     struct child *next, **link;
     lua_Integer index; /* from 1, in the order of adding */
-    char place[48];
+    char place[64];
     moon_runnable *runnable;
     char *input;
     size_t length;
@@ -215,6 +215,8 @@ static void push_result(lua_State *L, child *c) {
         moon__children_fail(L, result->error ? result->error : moon_stop_text(result->stop), result->stop);
         lua_pushstring(L, moon__run_path_of(c->run));
         lua_setfield(L, -2, "path");
+        lua_pushstring(L, result->agent);
+        lua_setfield(L, -2, "agent");
         return;
     }
     if (result->json && !result->text_length)
@@ -229,12 +231,21 @@ static int push_ended(lua_State *L, children *set) {
     child *c = set->ended.first; /* stays there until all is pushed, for pushing may raise */
     if (!set->one) lua_pushinteger(L, c->index);
     push_result(L, c);
+    if (set->one) {
+        int n = lua_isnil(L, -1) ? 1 : 2;
+        if (c->run && moon__agent_hands_over(c->runnable)) {
+            lua_pushstring(L, moon_run_result(c->run)->agent); /* who answered */
+            n = 3;
+        }
+        free_child(take_first(&set->ended));
+        if (n == 1) lua_pop(L, 1);
+        return n;
+    }
     const char *writes = c->run ? moon__run_writes(c->run) : NULL;
     moon_error error;
     if (!writes || !moon__lua_parse(L, writes, strlen(writes), MOON__NULLS_ARE_NIL, &error)) lua_pushnil(L);
     free_child(take_first(&set->ended));
-    if (set->one) lua_pop(L, 1);
-    return set->one ? 2 : 4;
+    return 4;
 }
 
 static int push_event(lua_State *L, children *set);
@@ -262,7 +273,6 @@ static const char *input_text(lua_State *L, int index, size_t *n, bool *json) {
 
 /* Takes the runnable over, also when it fails; only memory can be short. */
 static child *new_child(moon__task *task, children *set, moon_runnable *runnable, const char *input, size_t n) {
-    const char *call = task->call ? moon__call_id(task->call) : NULL;
     child *c = calloc(1, sizeof *c);
     if (!c) {
         moon_runnable_unref(runnable);
@@ -272,7 +282,7 @@ static child *new_child(moon__task *task, children *set, moon_runnable *runnable
     moon__buf_init(&text, INPUT_MAX);
     moon__lua_add_text(&text, input, n);
     *c = (child){.set = set, .index = ++set->n, .runnable = runnable, .limits = MOON_LIMITS_NONE};
-    snprintf(c->place, sizeof c->place, "%s%s%u", call ? call : "", call ? "." : "", ++task->children);
+    snprintf(c->place, sizeof c->place, "%s%s%u", task->place, *task->place ? "." : "", ++task->children);
     c->length = text.len;
     c->input = text.status ? NULL : text.p ? moon__buf_take(&text) : moon__strdup("");
     moon__buf_fini(&text);

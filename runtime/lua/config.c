@@ -67,8 +67,8 @@ static bool among(const char *name, const char *const *names) {
 }
 
 static moon_status read_limits(moon_limits *out, const moon_json *json, moon_error *error) {
-    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "usd", NULL};
-    int64_t *const integers[] = {&out->steps, &out->tool_calls, &out->seconds, &out->tokens};
+    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "handoffs", "usd", NULL};
+    int64_t *const integers[] = {&out->steps, &out->tool_calls, &out->seconds, &out->tokens, &out->handoffs};
     if (moon_json_type(json) != MOON_JSON_OBJECT) return wrong(error, "limits", "a table { steps = …, seconds = … }");
     for (const moon_json *m = moon_json_first(json); m; m = moon_json_next(m)) {
         const char *name = moon_json_name(m);
@@ -86,7 +86,7 @@ static moon_status read_limits(moon_limits *out, const moon_json *json, moon_err
             snprintf(field, sizeof field, "limits.%.40s", name);
             return wrong(error, field, "a whole number that is not negative");
         }
-        for (unsigned i = 0; i < 4; i++)
+        for (unsigned i = 0; i < 5; i++)
             if (strcmp(name, names[i]) == 0) *integers[i] = value;
     }
     return MOON_OK;

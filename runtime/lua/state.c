@@ -202,6 +202,8 @@ static int open_state(lua_State *L) {
     moon__api_tool(L);
     moon__api_code(L);
     moon__api_agent(L);
+    moon__api_handoff(L);
+    moon__api_hooks(L);
     moon__api_model(L);
     moon__api_time(L);
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++) {

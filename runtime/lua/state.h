@@ -84,6 +84,8 @@ void moon__api_prompt(lua_State *L);
 void moon__api_log(lua_State *L);
 void moon__api_tool(lua_State *L);
 void moon__api_agent(lua_State *L);
+void moon__api_handoff(lua_State *L);
+void moon__api_hooks(lua_State *L);
 void moon__api_model(lua_State *L);
 void moon__api_ctx(lua_State *L);
 void moon__api_time(lua_State *L);

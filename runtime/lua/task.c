@@ -57,9 +57,13 @@ moon_status moon__task_new(moon__task **out, const moon__task_spec *spec, moon_e
                          .globals = LUA_NOREF,
                          .id = ++spec->script->last_task,
                          .defer = {.fn = turn, .ctx = task}};
+    snprintf(task->place, sizeof task->place, "%s",
+             spec->place  ? spec->place
+             : spec->call ? moon__call_id(spec->call)
+                          : "");
     moon__buf_init(&task->taken.text, 64 << 20);
     if (spec->run)
-        moon__random_init(&task->random, moon__run_seed(spec->run, spec->call ? moon__call_id(spec->call) : ""));
+        moon__random_init(&task->random, moon__run_seed(spec->run, task->place));
     else
         task->random = spec->script->random;
     link_task(task);
@@ -183,9 +187,8 @@ void moon__task_cancel(moon__task *task) {
 
 /* ---- waiting ---- */
 
-void moon__task_key(moon__task *task, char kind, char key[40]) {
-    const char *call = task->call ? moon__call_id(task->call) : NULL;
-    snprintf(key, 40, "%s%s%c%u", call ? call : "", call ? "." : "", kind, ++task->values);
+void moon__task_key(moon__task *task, char kind, char key[MOON__PAUSE_KEY]) {
+    snprintf(key, MOON__PAUSE_KEY, "%s%s%c%u", task->place, *task->place ? "." : "", kind, ++task->values);
 }
 
 uintptr_t *moon__task_mark(lua_State *co) {
@@ -231,6 +234,15 @@ int moon__task_await(lua_State *L, moon__wait *wait) {
     task->n_through = 0;
     wait->task = task;
     return lua_yieldk(L, 0, 0, awaited);
+}
+
+void moon__task_log(moon__task *task, moon__log_level level, const char *text, size_t length) {
+    char key[sizeof task->place + 16];
+    snprintf(key, sizeof key, "%s.%u", task->place, ++task->logs);
+    if (*task->place)
+        moon__run_log_as(task->run, key, level, text, length);
+    else
+        moon__run_log(task->run, level, text, length);
 }
 
 /* ---- results ---- */

@@ -12,6 +12,7 @@
  * and the wait pushes what the script gets. A cancelled task does not turn: it lets its wait come to its end, then
  * closes the coroutine.
  */
+#include "outside.h"
 #include "state.h"
 
 enum { MOON__TASK_DEPTH = 16 }; /* a script's own coroutines that one wait may pass through */
@@ -50,6 +51,7 @@ struct moon__task {
     moon__script *script;
     moon_run *run;   /* whose children it starts and to whom it logs; NULL: none */
     moon_call *call; /* NULL: none */
+    char place[40];  /* what tells its children and values from those of the run's other tasks: "c3"; "" */
     lua_State *co;
     int anchor, globals; /* registry references */
     uintptr_t id;
@@ -61,7 +63,7 @@ struct moon__task {
     lua_State *through[MOON__TASK_DEPTH]; /* coroutines that the wait passes, innermost first */
     unsigned n_through;
     moon__random random;
-    unsigned children, values; /* runs it has started, and values it has got: their places */
+    unsigned children, values, logs; /* runs it has started, values it has got, lines it has logged: their places */
     moon__task *next, *prev;
 };
 
@@ -71,6 +73,7 @@ typedef struct moon__task_spec {
     moon__script *script;
     moon_run *run;
     moon_call *call;
+    const char *place; /* NULL: the call's, or none */
     /* Pushes the function and its arguments; may raise. */
     void (*prepare)(lua_State *L, moon__task *task, void *arg);
     void *arg;
@@ -87,7 +90,7 @@ uintptr_t *moon__task_mark(lua_State *co);
 
 /* The key of the task's next value: they come in the order of its code. kind: 't', or 'b' for a decision over branches
  * (replay.h). */
-void moon__task_key(moon__task *task, char kind, char key[40]);
+void moon__task_key(moon__task *task, char kind, char key[MOON__PAUSE_KEY]);
 /* Raises if the running code cannot wait; what names the caller. */
 void moon__task_check_wait(lua_State *L, const char *what);
 /* return moon__task_await(L, wait); the wait is the task's from here on. */
@@ -97,6 +100,8 @@ int moon__task_await(lua_State *L, moon__wait *wait);
 void moon__task_take(lua_State *L, moon__task *task, int n);
 /* Pushes the ctx handle. */
 void moon__ctx_push(lua_State *L, moon__task *task);
+/* Logs a line of the task's; it has a run. */
+void moon__task_log(moon__task *task, moon__log_level level, const char *text, size_t length);
 /* Logs what the script's top level said, in the first run that gets here. */
 void moon__log_flush(moon__script *script, moon_run *run);
 /* "script.lua:12: text\nstack traceback…"; NULL when out of memory. */

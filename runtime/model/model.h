@@ -82,6 +82,7 @@ struct moon__model {
 };
 struct moon__chat {
     moon__model *model; /* a reference */
+    int64_t others;     /* of the answers in it, those that were not given by its agent's model in this run */
 };
 moon__model *moon__model_ref(moon__model *model);
 void moon__model_unref(moon__model *model);

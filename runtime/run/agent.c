@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime.h"
+#include "handoff.h"
 #include "text.h"
 
 enum { STEPS_DEFAULT = 100, PARALLEL_DEFAULT = 8, PARALLEL_MAX = 64, TOOLS_MAX = 512 };
@@ -37,6 +37,8 @@ static const char *const fields[] = {"name",
                                      "stall_seconds",
                                      "retries",
                                      "extra",
+                                     "handoffs",
+                                     "hooks",
                                      NULL};
 
 static moon_status wrong(moon_error *error, const char *field, const char *expected) {
@@ -50,6 +52,8 @@ static moon_status check_fields(const moon_json *spec, moon_error *error) {
         const char *name = moon_json_name(m);
         size_t i = 0;
         while (fields[i] && strcmp(fields[i], name)) i++;
+        if (fields[i] && (!strcmp(name, "handoffs") || !strcmp(name, "hooks")))
+            return moon_error_set(error, MOON_EUNSUPPORTED, "agent field \"%s\" is for scripts alone", name);
         if (fields[i]) continue;
         const char *near = moon__nearest(name, fields);
         return moon_error_set(error, MOON_EINVAL, "an agent has no field \"%.60s\"%s%s%s", name,
@@ -159,13 +163,25 @@ static moon_status take_tools(moon__agent *agent, moon_error *error) {
 }
 
 static moon_status own_tools(moon__agent *agent, const moon__agent_extra *extra, moon_error *error) {
-    size_t n = (extra ? extra->n_tools : 0) + (agent->plan ? 1 : 0);
+    size_t n = (extra ? extra->n_tools + extra->n_handoffs : 0) + (agent->plan ? 1 : 0);
     agent->own = calloc(n + 1, sizeof *agent->own);
     if (!agent->own) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
     moon_status status = MOON_OK;
     if (agent->plan) status = moon__tool_entry_init(&agent->own[agent->n_own++], &moon__plan_tool, error);
     for (size_t i = 0; !status && extra && i < extra->n_tools; i++)
         status = moon__tool_entry_init(&agent->own[agent->n_own++], extra->tools[i], error);
+    return status;
+}
+
+moon_status moon__agent_add_tool(moon__agent *agent, const moon_tool *tool, moon_error *error) {
+    moon__tool_entry *entry = &agent->own[agent->n_own]; /* own_tools() has left room */
+    moon_status status = moon__tool_entry_init(entry, tool, error);
+    if (status) return status;
+    status = take_tool(agent, entry, error);
+    if (status)
+        moon__tool_entry_fini(entry);
+    else
+        agent->n_own++;
     return status;
 }
 
@@ -198,6 +214,7 @@ static moon_status check_rules(const moon__agent *agent, const moon_json *policy
 }
 
 static moon_status tell_tools(moon__agent *agent, moon_error *error) {
+    free(agent->wire_tools);
     agent->wire_tools = calloc(agent->n_tools + 1, sizeof *agent->wire_tools);
     if (!agent->wire_tools) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
     for (size_t i = 0; i < agent->n_tools; i++) {
@@ -285,8 +302,30 @@ static moon_status read_prompt(moon__agent *agent, moon_error *error) {
     return wrong(error, "prompt", "the name and hash of a prompt; its text is \"instructions\"");
 }
 
+moon_status moon__agent_get_ready(moon__agent *agent, moon_error *error) {
+    if (agent->ready) return MOON_OK;
+    moon_status status = moon__handoffs_resolve(agent, error);
+    if (!status && agent->policy) status = check_rules(agent, agent->policy, error);
+    if (!status) status = tell_tools(agent, error);
+    agent->ready = status == MOON_OK;
+    return status;
+}
+
+static moon_status take_handoffs(moon__agent *agent, const moon__agent_extra *extra, bool *late, moon_error *error) {
+    if (extra && extra->hooks) agent->hooks = *extra->hooks;
+    agent->retells = (agent->hooks.has & (1U << MOON__BEFORE_MODEL)) != 0;
+    if (!extra || !extra->n_handoffs) return MOON_OK;
+    moon_status status = moon__handoffs_new(&agent->handoffs, extra->handoffs, extra->n_handoffs, error);
+    if (status) return status;
+    agent->n_handoffs = extra->n_handoffs;
+    agent->retells = true;
+    for (size_t i = 0; i < agent->n_handoffs; i++) *late = *late || !agent->handoffs[i].spec.agent;
+    return MOON_OK;
+}
+
 static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra, moon_error *error) {
     const moon_json *spec = agent->spec, *policy = moon_json_get(spec, "policy");
+    bool late = false;
     const char *text;
     bool snapshots = false;
     moon_status status = text_field(spec, "description", &text, error);
@@ -302,12 +341,11 @@ static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra,
     if (!status) status = read_extra(agent, error);
     if (!status) status = own_tools(agent, extra, error);
     if (!status) status = take_tools(agent, error);
-    if (!status && policy) status = check_rules(agent, policy, error);
-    if (!status) status = tell_tools(agent, error);
+    if (!status) status = take_handoffs(agent, extra, &late, error);
     agent->policy = policy;
     agent->snapshots = moon_json_get(spec, "snapshots") ? snapshots : -1;
     agent->settings.agent = agent->base.name;
-    return status;
+    return status || late ? status : moon__agent_get_ready(agent, error);
 }
 
 /* A copy of the spec that the agent owns. */
@@ -365,6 +403,7 @@ moon_status moon_agent_new(moon_runnable **out, moon_runtime *runtime, const cha
 void moon__agent_free(moon_runnable *runnable) {
     moon__agent *agent = (moon__agent *)runnable;
     for (size_t i = 0; i < agent->n_own; i++) moon__tool_entry_fini(&agent->own[i]);
+    moon__handoffs_free(agent->handoffs, agent->n_handoffs);
     free(agent->own);
     free(agent->tools);
     free(agent->wire_tools);
@@ -380,4 +419,8 @@ const moon__tool_entry *moon__agent_tool(const moon__agent *agent, const char *n
     for (size_t i = 0; i < agent->n_tools; i++)
         if (!strcmp(agent->tools[i]->tool->name, name)) return agent->tools[i];
     return NULL;
+}
+
+bool moon__agent_hands_over(const moon_runnable *runnable) {
+    return runnable->ops == &moon__agent_ops && ((const moon__agent *)runnable)->n_handoffs > 0;
 }

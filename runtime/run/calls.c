@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "handoff.h"
 #include "slot.h"
 #include "testing.h"
 #include "text.h"
@@ -32,6 +33,7 @@ static void free_slots(moon__calls *calls) {
         free(s->args);
         free(s->text);
         moon__json_free(s->json);
+        moon__asked_free(s->asked);
     }
     free(calls->slots);
     calls->slots = NULL;
@@ -40,8 +42,16 @@ static void free_slots(moon__calls *calls) {
 
 /* ---- checking ---- */
 
+static bool is_offered(const moon__calls *calls, const char *name) {
+    if (!calls->o.offered) return true;
+    for (size_t i = 0; i < calls->o.n_offered; i++)
+        if (!strcmp(calls->o.offered[i].name, name)) return true;
+    return false;
+}
+
 static const moon__tool_entry *look_up(const moon__calls *calls, const char *name) {
     if (calls->o.only) return calls->o.only;
+    if (!is_offered(calls, name)) return NULL;
     if (calls->o.agent) return moon__agent_tool(calls->o.agent, name);
     return moon__tools_find(calls->o.run->runtime->tools, name);
 }
@@ -52,11 +62,14 @@ static void explain_unknown(const moon__calls *calls, const char *name, moon__bu
     if (near && look_up(calls, near)) moon__buf_printf(why, " Did you mean %s?", near);
     if (!calls->o.agent) return;
     moon__buf_str(why, " The tools are:");
-    for (size_t i = 0; i < calls->o.agent->n_tools && i < 60; i++)
-        moon__buf_printf(why, "%s %s", i ? "," : "", calls->o.agent->tools[i]->tool->name);
+    size_t shown = 0;
+    for (size_t i = 0; i < calls->o.agent->n_tools && shown < 60; i++) {
+        const char *tool = calls->o.agent->tools[i]->tool->name;
+        if (is_offered(calls, tool)) moon__buf_printf(why, "%s %s", shown++ ? "," : "", tool);
+    }
 }
 
-static uint64_t sign(const moon__slot *s) {
+uint64_t moon__slot_sign(const moon__slot *s) {
     moon__buf text;
     moon__buf_init(&text, 4 << 20);
     moon__buf_str(&text, s->name);
@@ -78,7 +91,7 @@ static void check(moon__slot *s) {
     s->entry = look_up(calls, s->name);
     bool fits = s->entry && !moon__tool_check(s->entry, s->args, s->args_length, &s->json, &why);
     if (!s->entry) explain_unknown(calls, s->name, &why);
-    s->signature = sign(s);
+    s->signature = moon__slot_sign(s);
     if (!fits) moon__slot_over(s, why.p, why.len, false);
     calls->malformed = fits ? 0 : calls->malformed + 1;
     moon__buf_fini(&why);
@@ -107,6 +120,7 @@ static void on_call_done(void *ctx, const moon__call_result *result) {
     moon__slot_settle(s);
     s->result = NULL;
     ran(calls);
+    moon__slot_after(s);
     pump(calls);
 }
 
@@ -202,6 +216,28 @@ static bool hangs_on_equals(const moon__calls *calls, const moon__slot *s) {
     return under_way && before + under_way >= MOON__CALLS_SAME;
 }
 
+/* The conversation can go to one agent only, and not without end. False: the slot is over, or the run stops. */
+static bool may_hand_over(moon__slot *s, const moon__handoff *handoff) {
+    moon__calls *calls = s->set;
+    moon__buf text;
+    bool may = false;
+    moon__buf_init(&text, 8192);
+    const moon__slot *first = calls->slots;
+    while (first < s && !(first->ok && first->entry && moon__handoff_of(first->entry->tool)) &&
+           !(first->state == MOON__RUNNING && moon__handoff_of(first->entry->tool)))
+        first++;
+    if (first < s) {
+        moon__buf_printf(&text, "the conversation was handed over by %s already", first->name);
+        moon__slot_over(s, text.p, text.len, false);
+        moon__slot_settle(s);
+    } else {
+        may = moon__handoff_allowed(calls->o.run, handoff, &text);
+        if (!may) moon__run_stop(calls->o.run, MOON_STOP_HANDOFFS, text.p);
+    }
+    moon__buf_fini(&text);
+    return may;
+}
+
 /* One attempt to start the slot that is next. False: nothing more can be started now. */
 static bool advance(moon__calls *calls) {
     moon__slot *s = &calls->slots[calls->next];
@@ -209,11 +245,15 @@ static bool advance(moon__calls *calls) {
         calls->next++;
         return true;
     }
-    if (s->state == MOON__ASKED) return false;
+    if (s->state == MOON__ASKED || s->state == MOON__HOOKED) return false;
+    if (!s->hooked && !moon__slot_before(s)) return s->state == MOON__OVER;
     if (calls->o.run->tree->replay && calls->o.run->tree->rehearsal != MOON__REHEARSE_TOOLS &&
         s->state == MOON__READY) {
         moon__recall seen = moon__slot_recall(s);
-        if (seen == MOON__RECALL_TAKEN) calls->next++;
+        if (seen == MOON__RECALL_TAKEN) {
+            calls->next++;
+            if (s->ran) moon__slot_after(s);
+        }
         if (seen != MOON__RECALL_NOTHING) return seen == MOON__RECALL_TAKEN;
         if (calls->o.run->tree->rehearsal) {
             moon__calls_stop_with(calls, MOON_STOP_FAILED, "the journal has no result of this call of %s", s->name);
@@ -229,7 +269,9 @@ static bool advance(moon__calls *calls) {
                               s->name);
         return false;
     }
-    if (calls->o.plan && s->entry->tool != &moon__plan_tool && !calls->o.run->planned) {
+    const moon__handoff *handoff = moon__handoff_of(s->entry->tool);
+    if (handoff && !may_hand_over(s, handoff)) return s->state == MOON__OVER;
+    if (calls->o.plan && s->entry->tool != &moon__plan_tool && !handoff && !calls->o.run->planned) {
         static const char text[] = "write your plan first: call the tool plan with the steps you are going to take";
         moon__slot_over(s, text, sizeof text - 1, false);
         moon__slot_settle(s);
@@ -245,6 +287,7 @@ static bool advance(moon__calls *calls) {
 static void ask_ahead(moon__calls *calls) {
     moon_run *run = calls->o.run;
     if (run->tree->can_ask || calls->slots[calls->next].state != MOON__ASKED) return;
+    if (calls->o.hooks && moon__hook_set(calls->o.hooks, MOON__BEFORE_TOOL)) return; /* it may change what is asked */
     for (size_t i = calls->next + 1; i < calls->n; i++) {
         moon__slot *s = &calls->slots[i];
         bool known = moon__run_recorded(run, MOON_EVENT_TOOL_INTENT, s->key) ||
@@ -378,6 +421,11 @@ static void pump(moon__calls *calls) {
     if (all && !calls->running) moon__defer_call(calls->o.run->runtime->loop, &calls->finish);
 }
 
+void moon__calls_go_on(moon__calls *calls) {
+    ran(calls);
+    pump(calls);
+}
+
 static void finish(void *ctx) {
     moon__calls *calls = ctx;
     leave(calls);
@@ -401,6 +449,19 @@ void moon__calls_free(moon__calls *calls) {
     free_slots(calls);
     free(calls->snapshot);
     free(calls);
+}
+
+void moon__calls_serve(moon__calls *calls, const moon__agent *agent) {
+    calls->o.agent = calls->o.hooks = agent;
+    calls->o.policy = agent->policy;
+    calls->o.parallel = agent->parallel;
+    calls->o.plan = agent->plan;
+    calls->o.offered = NULL;
+}
+
+void moon__calls_offer(moon__calls *calls, const moon_wire_tool *tools, size_t n) {
+    calls->o.offered = tools;
+    calls->o.n_offered = n;
 }
 
 static bool copy_use(moon__calls *calls, moon__slot *s, const moon_tool_use *use) {
@@ -449,6 +510,7 @@ void moon__calls_cancel(moon__calls *calls) {
     for (size_t i = 0; i < calls->n; i++) {
         moon__slot *s = &calls->slots[i];
         if (s->state == MOON__RUNNING && s->call) moon__call_cancel(s->call);
+        if (s->asked) moon__asked_cancel(s->asked);
     }
     if (calls->snapping) moon__snapshot_cancel(calls->snapshot);
     if (!calls->running) moon__defer_call(calls->o.run->runtime->loop, &calls->finish);
@@ -463,6 +525,10 @@ moon__outcome moon__calls_outcome(const moon__calls *calls, size_t index) {
     size_t n;
     const char *text = moon__slot_text(s, &n);
     return (moon__outcome){.id = s->model_id,
+                           .key = s->key,
+                           .tool = s->entry ? s->entry->tool : NULL,
+                           .args = s->args,
+                           .args_length = s->args_length,
                            .text = text,
                            .length = n,
                            .ok = s->ok,

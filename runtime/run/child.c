@@ -58,8 +58,12 @@ static moon_status end_as_recorded(moon_run *run, const moon_json *body, bool sh
     run->result.text = moon__strndup(text ? text : "", length);
     run->result.text_length = length;
     run->result.error = moon__strdup(why);
+    const char *answerer = moon_json_str(moon_json_get(body, "agent"), NULL);
+    run->answerer = moon__strdup(answerer);
+    run->result.agent = run->answerer ? run->answerer : run->runnable->name;
     moon_json_bool(moon_json_get(body, "json"), &run->result.json);
-    if (!run->result.text || (why && !run->result.error) || !take_writes(run, moon_json_get(body, "state")))
+    if (!run->result.text || (why && !run->result.error) || (answerer && !run->answerer) ||
+        !take_writes(run, moon_json_get(body, "state")))
         return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
     if (!shared) moon__usage_read(&run->usage, moon_json_get(body, "usage")); /* those above have it already */
     run->result.usage = run->usage;

@@ -20,6 +20,7 @@ void moon__limits_tighten(moon_limits *limits, const moon_limits *other) {
     smaller(&limits->tool_calls, other->tool_calls);
     smaller(&limits->seconds, other->seconds);
     smaller(&limits->tokens, other->tokens);
+    smaller(&limits->handoffs, other->handoffs);
     if (other->usd >= 0 && (limits->usd < 0 || other->usd < limits->usd)) limits->usd = other->usd;
 }
 
@@ -29,12 +30,15 @@ void moon__limits_replace(moon_limits *limits, const moon_limits *other) {
     if (other->seconds >= 0) limits->seconds = other->seconds;
     if (other->tokens >= 0) limits->tokens = other->tokens;
     if (other->usd >= 0) limits->usd = other->usd;
+    if (other->handoffs >= 0) limits->handoffs = other->handoffs;
 }
 
 moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_error *error) {
-    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "usd", NULL};
+    enum { USD = 5 };
+    static const char *const names[] = {"steps", "tool_calls", "seconds", "tokens", "handoffs", "usd", NULL};
     *limits = MOON_LIMITS_NONE;
-    int64_t *const places[] = {&limits->steps, &limits->tool_calls, &limits->seconds, &limits->tokens};
+    int64_t *const places[] = {&limits->steps, &limits->tool_calls, &limits->seconds, &limits->tokens,
+                               &limits->handoffs};
     if (moon_json_type(json) != MOON_JSON_OBJECT)
         return moon_error_set(error, MOON_EINVAL, "limits must be a table such as { steps = 20, seconds = 300 }");
     for (const moon_json *m = moon_json_first(json); m; m = moon_json_next(m)) {
@@ -45,12 +49,13 @@ moon_status moon__limits_read(moon_limits *limits, const moon_json *json, moon_e
         if (!names[i]) {
             const char *near = moon__nearest(name, names);
             return moon_error_set(error, MOON_EINVAL,
-                                  "there is no limit \"%s\"%s%s%s; limits are steps, tool_calls, seconds, tokens, usd",
+                                  "there is no limit \"%s\"%s%s%s; limits are steps, tool_calls, seconds, tokens, usd, "
+                                  "handoffs",
                                   name, near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
         }
         if (!moon_json_num(m, &number) || number < 0 || !isfinite(number))
             return moon_error_set(error, MOON_EINVAL, "limit %s must be a number from 0 up", name);
-        if (i == 4)
+        if (i == USD)
             limits->usd = number;
         else if (!moon_json_int(m, places[i]))
             return moon_error_set(error, MOON_EINVAL, "limit %s must be a whole number", name);
@@ -65,6 +70,7 @@ void moon__limits_write(moon__jw *w, const char *name, const moon_limits *l) {
     if (l->seconds >= 0) moon__jw_int(w, "seconds", l->seconds);
     if (l->tokens >= 0) moon__jw_int(w, "tokens", l->tokens);
     if (l->usd >= 0) moon__jw_num(w, "usd", l->usd);
+    if (l->handoffs >= 0) moon__jw_int(w, "handoffs", l->handoffs);
     moon__jw_end(w);
 }
 
@@ -78,6 +84,23 @@ void moon__limits_refuse(const moon_run *run, const moon_run *holder, moon_stop 
 bool moon__limits_usd(const moon_run *run) {
     while (run && run->limits.usd < 0) run = run->parent;
     return run != NULL;
+}
+
+static int64_t later(int64_t limit, int64_t used) {
+    return limit < 0 || limit > INT64_MAX - used ? -1 : limit + used;
+}
+
+void moon__limits_hand(moon_run *run, const moon_limits *before, const moon_limits *agent, int64_t seconds,
+                       int64_t handoffs) {
+    const moon_usage *u = &run->usage;
+    moon_limits shifted = {.steps = later(agent->steps, u->steps),
+                           .tool_calls = later(agent->tool_calls, u->tool_calls),
+                           .seconds = later(agent->seconds, seconds),
+                           .tokens = later(agent->tokens, u->input_tokens + u->output_tokens),
+                           .usd = agent->usd < 0 ? -1 : agent->usd + fmax(u->usd, 0),
+                           .handoffs = later(agent->handoffs, handoffs)};
+    run->limits = *before;
+    moon__limits_tighten(&run->limits, &shifted);
 }
 
 void moon__limits_count(moon_run *run, int64_t steps, int64_t calls) {

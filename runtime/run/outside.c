@@ -44,8 +44,8 @@ static int64_t wall(const moon_run *run) {
 }
 
 /* The key of a pause's end. */
-static void end_key(const moon__pause *p, char key[48]) {
-    snprintf(key, 48, "%s.end", p->key);
+static void end_key(const moon__pause *p, char key[MOON__PAUSE_KEY + 8]) {
+    snprintf(key, MOON__PAUSE_KEY + 8, "%s.end", p->key);
 }
 
 static void unlink_pause(moon__pause *p) {
@@ -70,7 +70,7 @@ static void end(moon__pause *p) {
 
 /* Its time has come, or a signal, and the journal says so. */
 static void end_recorded(moon__pause *p, const char *kind, const char *value, size_t length) {
-    char key[48];
+    char key[MOON__PAUSE_KEY + 8];
     end_key(p, key);
     moon__value_record(p->run, key, kind, value, length);
     if (p->due_us) moon__journal_side(&p->run->tree->journal, &(moon_side){.kind = MOON_SIDE_TIMER, .key = p->key});
@@ -114,7 +114,7 @@ static bool set_due(moon__pause *p, double seconds) {
 }
 
 void moon__pause_start(moon__pause *p, double seconds) {
-    char key[48];
+    char key[MOON__PAUSE_KEY + 8];
     p->timer = (moon__timer){.fn = on_time, .ctx = p};
     bool before = set_due(p, seconds);
     end_key(p, key);

@@ -16,11 +16,11 @@ void moon__value_record(moon_run *run, const char *key, const char *kind, const 
 
 /* Something that ends by itself when its time has come or a signal is there; embedded in its owner. done comes once,
  * from the loop, unless it was cancelled. */
-enum { MOON__SIGNAL_NAME = 64 };
+enum { MOON__SIGNAL_NAME = 64, MOON__PAUSE_KEY = 56 };
 typedef struct moon__pause {
     moon_run *run;
-    char key[40], name[MOON__SIGNAL_NAME]; /* name: of the signal; "" for none */
-    int64_t due_us;                        /* wall clock; 0: never */
+    char key[MOON__PAUSE_KEY], name[MOON__SIGNAL_NAME]; /* name: of the signal; "" for none */
+    int64_t due_us;                                     /* wall clock; 0: never */
     void (*done)(void *ctx);
     void *ctx;
     moon_json *value; /* the signal's; NULL: time ran out */

@@ -54,14 +54,15 @@ static bool may_again(const moon__slot *s) {
 }
 
 /* A call that had its end: false if it has to be made again. */
-static bool take_result(moon__slot *s, const moon__recorded *result) {
+static bool take_result(moon__slot *s, const moon__recorded *result, bool begun) {
     moon_run *run = s->set->o.run;
     moon_json *body = moon__run_recorded_body(run, result);
     size_t length = 0;
     const char *text = moon_json_str(moon_json_get(body, "text"), &length);
     bool take = text && !(flag(body, "cancelled") && may_again(s));
     if (take) {
-        s->recorded = s->ran = true;
+        s->recorded = true;
+        s->ran = begun && !flag(body, "unknown") && !flag(body, "cancelled");
         s->is_json = flag(body, "json");
         s->denied = flag(body, "denied");
         moon__slot_over(s, text, length, flag(body, "ok"));
@@ -118,7 +119,7 @@ moon__recall moon__slot_recall(moon__slot *s) {
         moon__json_free(body);
         if (!same) return MOON__RECALL_WAITS;
     }
-    if (result && take_result(s, result)) return MOON__RECALL_TAKEN;
+    if (result && take_result(s, result, intent != NULL)) return MOON__RECALL_TAKEN;
     bool allowed = false;
     if (given) {
         moon_json *body = moon__run_recorded_body(run, given);

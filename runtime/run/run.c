@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime.h"
+#include "hooks.h"
 #include "text.h"
 
 /* ---- events ---- */
@@ -45,7 +45,7 @@ static bool recorded(moon_run *run, moon_event_type type, const char *key) {
 
 bool moon__run_tells(moon_run *run, moon_event_type type, const char *key) {
     if (recorded(run, type, key)) return false;
-    if (moon__journal_wants(&run->tree->journal, type)) return true;
+    if (moon__journal_wants(&run->tree->journal, type) || moon__hook_observes(run, type)) return true;
     moon__journal_append(&run->tree->journal, type, run->path, key, NULL);
     return false;
 }
@@ -56,6 +56,7 @@ void moon__run_event(moon_run *run, moon_event_type type, const char *key, const
         moon__run_stop(run->tree->root, MOON_STOP_JOURNAL,
                        body->status == MOON_ELIMIT ? "an event is too large to be kept" : "no memory for an event");
     moon__journal_append(&run->tree->journal, type, run->path, key, body);
+    if (run->observer) moon__hook_observe(run, type, body);
 }
 
 void moon__run_show(moon_run *run, const moon__recorded *was) {
@@ -115,6 +116,7 @@ static void tell_finished(moon_run *run) {
     if (run->result.json) moon__jw_bool(&w, "json", true);
     if (run->writes) moon__jw_raw(&w, "state", run->writes, SIZE_MAX);
     if (run->result.error) moon__jw_str(&w, "error", run->result.error, SIZE_MAX);
+    if (run->answerer) moon__jw_str(&w, "agent", run->answerer, SIZE_MAX);
     moon__usage_write(&w, "usage", &run->usage);
     moon__jw_int(&w, "wall_ms", run->result.wall_ms);
     moon__jw_end(&w);
@@ -123,11 +125,15 @@ static void tell_finished(moon_run *run) {
 }
 
 void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_t length) {
-    static const char *const names[] = {"debug", "info", "warn", "error"};
     char key[16];
+    snprintf(key, sizeof key, "%u", ++run->n_logs);
+    moon__run_log_as(run, key, level, text, length);
+}
+
+void moon__run_log_as(moon_run *run, const char *key, moon__log_level level, const char *text, size_t length) {
+    static const char *const names[] = {"debug", "info", "warn", "error"};
     moon__buf body;
     moon__jw w;
-    snprintf(key, sizeof key, "%u", ++run->n_logs);
     if (!moon__run_tells(run, MOON_EVENT_LOG, key)) return;
     moon__buf_init(&body, 4 << 20);
     moon__jw_init(&w, &body);
@@ -190,6 +196,8 @@ void moon_run_unref(moon_run *run) {
     moon__run_prompts_free(run);
     free(run->stop_text);
     free(run->writes);
+    free(run->answerer);
+    moon__relay_free(run->relay);
     free_copy(run->result.text);
     free_copy(run->result.error);
     if (!parent) free_tree(run->tree);
@@ -283,6 +291,7 @@ void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t le
     }
     if (stop != MOON_STOP_DONE && !error) error = moon_stop_text(stop);
     run->result.stop = stop;
+    run->result.agent = run->answerer ? run->answerer : run->runnable->name;
     if (!text) text = "", length = 0;
     run->result.text = copy_or(text, length, no_text);
     run->result.text_length = run->result.text == no_text ? 0 : length;
@@ -346,7 +355,8 @@ moon_status moon__run_discard(moon_run *run, moon_status status) {
     return status;
 }
 
-static moon_status start_deadline(moon_run *run) {
+moon_status moon__run_deadline(moon_run *run) {
+    moon__timer_stop(run->runtime->loop, &run->deadline);
     if (run->limits.seconds <= 0) return MOON_OK;
     int64_t spent = moon__loop_now(run->runtime->loop) - run->started_us; /* before it was resumed */
     return moon__timer_start(run->runtime->loop, &run->deadline, run->limits.seconds * INT64_C(1000000) - spent);
@@ -361,7 +371,7 @@ moon_status moon__run_begin(moon_run *run, moon_error *error) {
     moon__run_link(run);
     if (run->parent) run->parent->children++;
     moon__run_busy(run, 1);
-    if (start_deadline(run)) moon__run_stop(run, MOON_STOP_FAILED, "no memory for the time limit");
+    if (moon__run_deadline(run)) moon__run_stop(run, MOON_STOP_FAILED, "no memory for the time limit");
     if (!run->parent) moon__kept_created(run);
     tell_created(run);
     return MOON_OK;

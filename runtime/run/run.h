@@ -50,18 +50,82 @@ struct moon_runnable {
 MOON_MUST_USE moon_status moon__runnable_init(moon_runnable *runnable, const moon__runnable_ops *ops,
                                               moon_runtime *runtime, const char *name);
 
+/* What of a conversation the agent that it is handed over to is told. */
+typedef enum moon__handoff_input {
+    MOON__HAND_ALL,    /* everything but the instructions */
+    MOON__HAND_TEXTS,  /* what was said, without tool calls and their results */
+    MOON__HAND_LAST,   /* the last message of the user */
+    MOON__HAND_NONE,   /* what the model wrote into the handoff */
+    MOON__HAND_FILTER, /* what the filter makes of it */
+} moon__handoff_input;
+
+typedef struct moon__handoff_spec {
+    /* The agent, which has to live as long as the one that lists it. NULL: `agent_of` is asked for it, once, when the
+     * first run begins: so two agents can list each other. */
+    moon_runnable *agent;
+    moon_status (*agent_of)(void *self, moon_runnable **agent, moon_error *error);
+    const char *name, *description; /* of the tool; NULL: made from the agent's. Copied */
+    moon__handoff_input input;
+    /* From a JSON list of messages (transcript.h) to another one. The same messages have to give the same result.
+     * place tells it from what else happens in the run. */
+    moon_status (*filter)(void *self, moon_run *run, const char *place, const char *messages, size_t length,
+                          moon__buf *out, moon_error *error);
+    void *self;
+} moon__handoff_spec;
+
+/*
+ * Hooks: somebody looks at each operation of an agent before it is done and after it. A hook is asked with one JSON
+ * object, and decides with another one:
+ *
+ *     {}                                   it goes on as it is
+ *     {"refuse": "why"}                    model hooks: the run ends (refused); tool hooks: the model reads why
+ *     {"answer": …}                        before_model: "text" or {text, tool_calls}; before_tool: "text" or {json:
+ * value}
+ *     {"change": {…}}                      before_model: instructions, messages, tools, settings; after_model: text,
+ *                                          tool_calls; before_tool: arguments; after_tool: text
+ *
+ * What was decided is in the journal (hook.decided), and is taken from there when the run is resumed. A hook that
+ * fails, or decides what makes no sense, ends the run.
+ */
+typedef enum moon__hook { MOON__BEFORE_MODEL, MOON__AFTER_MODEL, MOON__BEFORE_TOOL, MOON__AFTER_TOOL } moon__hook;
+typedef struct moon__asked moon__asked; /* a question that waits for its decision */
+typedef struct moon__hooks {
+    unsigned has;         /* 1 << moon__hook, of those that there are */
+    uint32_t timeout_ms;  /* of a decision; 0: 120 s */
+    const char *where[4]; /* by moon__hook: "script.lua:12", for errors; NULL: not known */
+    /* Leads to exactly one moon__asked_decide() or moon__asked_fail(), at once or later. */
+    void (*ask)(void *self, moon__asked *asked);
+    void (*cancel)(void *self, moon__asked *asked); /* hurry; one of them still comes */
+    /* Sees what has just been written to the journal; NULL: nobody does. false: the run ends, for the reason in *error.
+     */
+    bool (*on_event)(void *self, moon_run *run, const moon_event *event, moon_error *error);
+    void *self;
+} moon__hooks;
+const char *moon__hook_name(moon__hook hook); /* "before_model" */
+moon__hook moon__asked_hook(const moon__asked *asked);
+const char *moon__asked_question(const moon__asked *asked, size_t *length);
+moon_run *moon__asked_run(const moon__asked *asked);
+/* Tells what the hook does in the run (values, children) from what others do: "b3", "ac2". */
+const char *moon__asked_place(const moon__asked *asked);
+void moon__asked_decide(moon__asked *asked, const char *json, size_t length);
+void moon__asked_fail(moon__asked *asked, const char *why);
+
 /* What an agent is made of besides its JSON: things that cannot be written in it. */
 typedef struct moon__agent_extra {
     const moon_tool *const
         *tools; /* n_tools of a script's own; the spec's tools list names them too or not: they are added */
     size_t n_tools;
-    moon__model *model;           /* a scripted model given inline; a reference is taken. NULL: the spec's */
+    moon__model *model;                 /* a scripted model given inline; a reference is taken. NULL: the spec's */
+    const moon__handoff_spec *handoffs; /* n_handoffs; copied */
+    size_t n_handoffs;
+    const moon__hooks *hooks;     /* copied; NULL: none */
     void (*release)(void *owner); /* called when the agent is freed; may be NULL */
     void *owner;
     const char *where; /* "script.lua:12", for errors */
 } moon__agent_extra;
 MOON_MUST_USE moon_status moon__agent_new(moon_runnable **out, moon_runtime *runtime, const moon_json *spec,
                                           const moon__agent_extra *extra, moon_error *error);
+bool moon__agent_hands_over(const moon_runnable *runnable); /* does it list handoffs? */
 
 /* A tool as a runnable: the run's input are its arguments; the policy of the agent that it runs for holds. */
 typedef struct moon__tool_use {
@@ -130,6 +194,8 @@ typedef enum moon__log_level { MOON__DEBUG, MOON__INFO, MOON__WARN, MOON__ERROR 
 void moon__run_log(moon_run *run, moon__log_level level, const char *text, size_t length);
 /* A version of a prompt is used in this run; told the first time. name is UTF-8 of at most 200 bytes. */
 void moon__run_prompt(moon_run *run, const char *name, const char *hash);
+/* The same of something whose lines are numbered for themselves: a call that is taken from the journal logs nothing. */
+void moon__run_log_as(moon_run *run, const char *key, moon__log_level level, const char *text, size_t length);
 
 /* ---- the runtime's parts ---- */
 

@@ -121,8 +121,12 @@ struct moon_run {
     unsigned children;  /* those that are not finished */
     unsigned next_call; /* ids of its calls: "c1", "c2" … */
     unsigned n_logs, n_plans;
-    moon__prompt_seen *prompts; /* told of; prompts.c */
-    bool planned;               /* it has written a plan */
+    moon__prompt_seen *prompts;         /* told of; prompts.c */
+    bool planned;                       /* it has written a plan */
+    struct moon__relay *relay;          /* the agents that it was handed over to (handoff.h); NULL: none */
+    char *answerer;                     /* the name of the last of them */
+    const struct moon__agent *observer; /* who answers, if its hook on_event sees the events; NULL: nobody does */
+    bool observing;
     char *input;
     size_t input_length;
     bool input_json; /* the input was no text but a value, written as JSON */
@@ -171,9 +175,17 @@ moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const 
 moon_status moon__run_discard(moon_run *run, moon_status status); /* one that did not begin; returns status */
 /* The part of a tree that comes from options. */
 MOON_MUST_USE moon_status moon__run_tree(moon_run *run, const moon_run_options *options, moon_error *error);
+/* Sets the timer for limit seconds anew. */
+MOON_MUST_USE moon_status moon__run_deadline(moon_run *run);
+/* The events of a step (step_events.c); key: its number in the run. */
+void moon__step_request(moon_run *run, const char *key, int64_t step, const char *model, uint64_t context);
+void moon__step_delta(moon_run *run, moon__delta kind, const char *text, size_t n);
+void moon__step_retry(moon_run *run, const char *key, int attempt, int64_t wait_ms, const moon_error *why);
+void moon__step_answer(moon_run *run, const char *key, int64_t step, const moon__answer *answer, int64_t started_us);
 
 /* ---- limits (limits.c) ---- */
 
+enum { MOON__HANDOFFS = 10 }; /* where no limit is given */
 void moon__limits_tighten(moon_limits *limits, const moon_limits *other);
 /* What other gives stands instead. */
 void moon__limits_replace(moon_limits *limits, const moon_limits *other);
@@ -185,6 +197,10 @@ void moon__limits_refuse(const moon_run *run, const moon_run *holder, moon_stop 
                          double limit);
 /* Does one for usd hold for the run? */
 bool moon__limits_usd(const moon_run *run);
+/* An agent takes over: its limits hold from here on beside those that the run had before; seconds: how long the run has
+ * gone on. */
+void moon__limits_hand(moon_run *run, const moon_limits *before, const moon_limits *agent, int64_t seconds,
+                       int64_t handoffs);
 /* Counts steps and tool calls. */
 void moon__limits_count(moon_run *run, int64_t steps, int64_t calls);
 /* May it make n more tool calls? Counts them when it may. */
@@ -233,6 +249,11 @@ typedef struct moon__agent {
     size_t n_tools;
     moon__tool_entry *own; /* n_own entries of the script's tools */
     size_t n_own;
+    struct moon__handoff *handoffs; /* n_handoffs: see handoff.h */
+    size_t n_handoffs;
+    moon__hooks hooks;    /* see hooks.h */
+    bool ready;           /* all its tools are known */
+    bool retells;         /* its conversations may have to be told anew: they keep a transcript */
     moon__schema *output; /* NULL: plain text */
     char *extra;
     moon__chat_settings settings;
@@ -248,6 +269,13 @@ typedef struct moon__agent {
 extern const moon__runnable_ops moon__agent_ops; /* react.c */
 void moon__agent_free(moon_runnable *runnable);
 const moon__tool_entry *moon__agent_tool(const moon__agent *agent, const char *name);
+/* Adds one of its own, which outlives it. */
+MOON_MUST_USE moon_status moon__agent_add_tool(moon__agent *agent, const moon_tool *tool, moon_error *error);
+/* Before its first run: what could not be known when it was made. */
+MOON_MUST_USE moon_status moon__agent_get_ready(moon__agent *agent, moon_error *error);
+
+void moon__relay_free(struct moon__relay *relay);        /* handoff.c */
+const moon__agent *moon__run_agent(const moon_run *run); /* who answers in it now; NULL: it is no agent's run */
 
 /* ---- one message's tool calls (calls.c) ---- */
 
@@ -257,6 +285,9 @@ typedef struct moon__calls_options {
     const moon__agent *agent;     /* NULL: any registered tool may be called, */
     const moon__tool_entry *only; /* or this one alone */
     const moon_json *policy;
+    const moon_wire_tool *offered; /* n_offered; NULL: all of the agent's tools */
+    size_t n_offered;
+    const moon__agent *hooks; /* whose hooks are asked; NULL: nobody's */
     unsigned parallel;
     bool plan; /* a plan must be written before other tools are called */
     /* All calls have a result (or were stopped); once per begin, from the loop. */
@@ -266,13 +297,19 @@ typedef struct moon__calls_options {
 
 /* One call's outcome, for the model. */
 typedef struct moon__outcome {
-    const char *id, *text;
+    const char *id, *text, *key; /* key: "c3" */
+    const moon_tool *tool;       /* NULL: there is none of that name */
+    const char *args;            /* as the model wrote them */
+    size_t args_length;
     size_t length;
     bool ok, ran, json, denied;
 } moon__outcome;
 
 MOON_MUST_USE moon_status moon__calls_new(moon__calls **out, const moon__calls_options *options, moon_error *error);
-void moon__calls_free(moon__calls *calls); /* none may be running */
+void moon__calls_free(moon__calls *calls);                            /* none may be running */
+void moon__calls_serve(moon__calls *calls, const moon__agent *agent); /* the calls from now on are another agent's */
+/* The tools that the model was told of, where these are not all of the agent's (outlive the calls); NULL: they are. */
+void moon__calls_offer(moon__calls *calls, const moon_wire_tool *tools, size_t n);
 /* Takes a message's calls (copied). Sooner or later done(), also when the run is stopped meanwhile. */
 MOON_MUST_USE moon_status moon__calls_begin(moon__calls *calls, const moon_tool_use *uses, size_t n, moon_error *error);
 /* Ends what runs; done() comes when it has ended, even if nothing ran. */

@@ -2,9 +2,8 @@
 /* A runnable around another one whose answer has to fit a schema: see shape.h. */
 #include "shape.h"
 
-#include "json.h"
+#include "output.h"
 #include "run.h"
-#include "schema.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,37 +76,6 @@ static void attempt(shape_run *s, const char *previous, size_t previous_length, 
     }
 }
 
-/* Models like to put JSON into a Markdown fence. */
-static void unfence(const char **text, size_t *n) {
-    const char *p = *text, *end = p + *n;
-    while (p < end && strchr(" \t\r\n", *p)) p++;
-    while (end > p && strchr(" \t\r\n", end[-1])) end--;
-    if (end - p > 6 && memcmp(p, "```", 3) == 0 && memcmp(end - 3, "```", 3) == 0) {
-        const char *line = memchr(p, '\n', (size_t)(end - p));
-        if (line && line < end - 3) {
-            p = line + 1;
-            end -= 3;
-        }
-    }
-    *text = p;
-    *n = (size_t)(end - p);
-}
-
-static moon_status check(const moon__schema *schema, const char *text, size_t n, moon__buf *json, moon__buf *why) {
-    moon_json *value;
-    moon_error error = {0};
-    unfence(&text, &n);
-    moon_status status = moon__json_parse(&value, text, n, 0, &error);
-    if (status != MOON_OK) {
-        moon__buf_printf(why, "it is not JSON: %s", error.text);
-        return status;
-    }
-    status = moon__schema_check(schema, value, why);
-    if (status == MOON_OK) moon__json_print(json, value);
-    moon__json_free(value);
-    return status == MOON_OK ? json->status : status;
-}
-
 static void on_child(void *ctx, moon_run *child) {
     shape_run *s = ctx;
     const moon_result *result = moon_run_result(child);
@@ -120,7 +88,7 @@ static void on_child(void *ctx, moon_run *child) {
     moon__buf json, why;
     moon__buf_init(&json, INPUT_MAX);
     moon__buf_init(&why, WHY_MAX);
-    if (check(s->shape->schema, result->text, result->text_length, &json, &why) == MOON_OK) {
+    if (moon__output_check(s->shape->schema, result->text, result->text_length, &json, &why) == MOON_OK) {
         moon__run_set_json(s->run);
         finish(s, MOON_STOP_DONE, json.p, json.len, NULL);
     } else if (s->attempts < ATTEMPTS_MAX) {

@@ -67,10 +67,10 @@ static void begin(void *ctx) {
     moon__buf_fini(&text);
 }
 
-/* The policy of the agent that it is called for. */
-static const moon_json *policy_of(const moon_run *run) {
-    while (run && run->runnable->ops != &moon__agent_ops) run = run->parent;
-    return run ? ((const moon__agent *)run->runnable)->policy : NULL;
+/* The agent that it is called for, whose policy and hooks hold; NULL: none. */
+static const moon__agent *caller_of(const moon_run *run) {
+    while (run && !moon__run_agent(run)) run = run->parent;
+    return run ? moon__run_agent(run) : NULL;
 }
 
 static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *error) {
@@ -78,9 +78,11 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     single_run *s = calloc(1, sizeof *s);
     if (!s) return moon_error_set(error, MOON_ENOMEM, "no memory for a call");
     *s = (single_run){.run = run, .end = {.fn = begin, .ctx = s}};
+    const moon__agent *caller = caller_of(run);
     moon__calls_options options = {.run = run,
                                    .only = tool->own.tool ? &tool->own : NULL,
-                                   .policy = policy_of(run),
+                                   .policy = caller ? caller->policy : NULL,
+                                   .hooks = caller,
                                    .parallel = 1,
                                    .done = on_result,
                                    .ctx = s};

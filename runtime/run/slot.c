@@ -18,6 +18,15 @@ void moon__slot_over(moon__slot *s, const char *text, size_t n, bool ok) {
     s->length = copy ? n : 0;
 }
 
+moon_status moon__slot_set_arguments(moon__slot *s, const char *json, size_t n) {
+    char *copy = moon__strndup(json, n);
+    if (!copy) return MOON_ENOMEM;
+    free(s->args);
+    s->args = copy;
+    s->args_length = n;
+    return MOON_OK;
+}
+
 const char *moon__slot_text(const moon__slot *s, size_t *n) {
     static const char none[] = "no memory for the result";
     *n = s->text ? s->length : sizeof none - 1;

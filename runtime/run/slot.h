@@ -5,13 +5,14 @@
  * What calls.c, slot.c and recall.c share: the calls of one message, each in a slot of its own. calls.c says when a
  * slot goes on, slot.c how it is told and how it ends, recall.c what the journal holds of it.
  */
-#include "runtime.h"
+#include "hooks.h"
 
 enum { MOON__CALLS_SAME = 3 }; /* equal calls with equal results in a row; the next one ends the run */
 
-/* MOON__INTENDED: the intent is on its way to the disk. */
+/* MOON__HOOKED: before_tool is asked. MOON__INTENDED: the intent is on its way to the disk. */
 typedef enum moon__slot_state {
     MOON__READY,
+    MOON__HOOKED,
     MOON__ASKED,
     MOON__ALLOWED,
     MOON__INTENDED,
@@ -36,7 +37,9 @@ typedef struct moon__slot {
     char *text;
     size_t length;
     bool ok, ran, is_json, denied, cancelled, unknown;
-    bool recorded; /* its result is from the journal */
+    bool recorded;      /* its result is from the journal */
+    bool hooked;        /* before_tool has decided, or there is none */
+    moon__asked *asked; /* a hook; NULL: none was */
 } moon__slot;
 
 struct moon__calls {
@@ -71,6 +74,19 @@ void moon__slot_ask(moon__slot *slot);
 /* Its result is that nobody knows how it ended. */
 void moon__slot_tell_unknown(moon__slot *slot);
 void moon__calls_stop_with(moon__calls *calls, moon_stop why, const char *format, const char *name);
+
+/* The arguments as they are made, instead of as the model wrote them. */
+MOON_MUST_USE moon_status moon__slot_set_arguments(moon__slot *slot, const char *json, size_t n);
+uint64_t moon__slot_sign(const moon__slot *slot); /* of tool and arguments */
+
+/* ---- hooks (hook_tool.c) ---- */
+
+/* Asks before_tool, once. False: it has decided that the call is not made, or it is waited for (MOON__HOOKED; go_on
+ * comes), or the run stops. */
+bool moon__slot_before(moon__slot *slot);
+/* Asks after_tool about a result that is told. True: it is waited for; go_on comes. */
+bool moon__slot_after(moon__slot *slot);
+void moon__calls_go_on(moon__calls *calls); /* calls.c: something that was waited for has ended */
 
 /* What the journal holds of the slot. NOTHING: it is made now (its state may have become ALLOWED). */
 typedef enum moon__recall { MOON__RECALL_NOTHING, MOON__RECALL_TAKEN, MOON__RECALL_WAITS } moon__recall;

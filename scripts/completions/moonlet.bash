@@ -19,7 +19,7 @@ _moonlet() {
       return
       ;;
     --limit)
-      mapfile -t COMPREPLY < <(compgen -W "steps= tool_calls= seconds= tokens= usd=" -- "$cur")
+      mapfile -t COMPREPLY < <(compgen -W "steps= tool_calls= seconds= tokens= usd= handoffs=" -- "$cur")
       compopt -o nospace
       return
       ;;

@@ -117,7 +117,7 @@ static void reach_libraries(void) {
 
 /* ---- the world ---- */
 
-static const moon_limits half = {2, -1, -1, -1, -1}, enough = {100, -1, -1, -1, -1};
+static const moon_limits half = {2, -1, -1, -1, -1, -1}, enough = {100, -1, -1, -1, -1, -1};
 static bool of_resume, taped;
 
 static const char *script;

@@ -8,6 +8,7 @@ import sqlite3
 import time
 import unittest
 
+import cut
 import harness
 import journal_rows
 
@@ -258,6 +259,42 @@ class Resume(Kept):
         done = self.moonlet("resume", "--yes", "--limit", "steps=9")
         self.assertEqual(done.code, 2, done)
         self.assertIn("instructions, tools or messages differ", done.err)
+
+
+class Calls(cut.Cut):
+    """Calls that have their results: what they did is not looked for again, and what they used counts."""
+
+    SCRIPT = """
+        local moon = require "moonlet"
+        local inner = moon.agent { name = "inner", tools = {},
+          model = moon.model.script { { text = "x", usage = { input_tokens = 1000, output_tokens = 1 } } } }
+        local t = moon.tool { name = "t", description = "d", call = function()
+          local began = moon.time() moon.sleep(0)
+          return inner:run "q" .. inner:run(began > 0 and "r" or "s")
+        end }
+        return moon.agent { name = "a", tools = { t }, policy = { t = "allow" },
+          model = moon.model.script { { tool_calls = { { name = "t" } } }, { tool_calls = { { name = "t" } } }, "the end" } }
+    """
+
+    def test_lines_that_a_call_logs(self):
+        script = self.file("f.lua", self.SCRIPT.replace("local began", 'moon.log.info("called") local began'))
+
+        def both(n, journal):
+            lines = [e["body"]["text"] for e in self.shown(self.newest(*journal), "log", journal=journal)]
+            self.assertEqual(lines, ["called", "called"], n)
+
+        self.resumed_everywhere(script, check=both)
+
+    def test_values_and_runs_of_a_call(self):
+        usage = self.moonlet("run", self.file("f.lua", self.SCRIPT), "go", "--output", "json", "--journal", "off").json()["usage"]
+        self.assertEqual((usage["steps"], usage["input_tokens"]), (7, 4000))
+        script = self.file("f.lua", self.SCRIPT)
+
+        def same(n, journal):
+            ended = self.shown(self.newest(*journal), "run.finished", journal=journal)
+            self.assertEqual([e["body"]["usage"] for e in ended if not e["path"]], [usage], n)
+
+        self.resumed_everywhere(script, check=same)
 
 
 class Signals(Kept):

@@ -152,7 +152,7 @@ class Names(Start):
                 self.nearest(f"{tool}effects = {{ {misspelt(effect)} = true }} }}\nreturn moon.agent {{ tools = {{ t }} }}", effect)
 
     def test_limits(self):
-        for limit in ("steps", "tool_calls", "seconds", "tokens", "usd"):
+        for limit in ("steps", "tool_calls", "seconds", "tokens", "usd", "handoffs"):
             with self.subTest(limit):
                 self.nearest(f"{AGENT}limits = {{ {misspelt(limit)} = 1 }} }}", limit)
                 self.nearest(f"{AGENT}}}", limit, "--limit", misspelt(limit) + "=1")

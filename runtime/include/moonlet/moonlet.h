@@ -139,7 +139,9 @@ MOON_API const char *moon_runnable_name(const moon_runnable *runnable);
     X(VALUE_RECORDED, "value.recorded")                                                                                \
     X(INPUT_RECEIVED, "input.received")                                                                                \
     X(SNAPSHOT_TAKEN, "snapshot.taken")                                                                                \
-    X(PROMPT_RENDERED, "prompt.rendered")
+    X(PROMPT_RENDERED, "prompt.rendered")                                                                              \
+    X(HANDOFF, "handoff")                                                                                              \
+    X(HOOK_DECIDED, "hook.decided")
 
 /* The values are part of the journal's format: new types go at the end. */
 typedef enum moon_event_type {
@@ -183,7 +185,8 @@ typedef struct moon_event {
     X(JOURNAL, "journal_lost", 1)                                                                                      \
     X(WAITING, "waiting", 4)                                                                                           \
     X(CONFIG, "configuration", 2)                                                                                      \
-    X(CASSETTE, "cassette_miss", 2)
+    X(CASSETTE, "cassette_miss", 2)                                                                                    \
+    X(HANDOFFS, "limit_handoffs", 3)
 
 /* Why a run ended; moon_stop_exit_code() gives the exit code of the command line for it. */
 typedef enum moon_stop {
@@ -218,6 +221,7 @@ typedef struct moon_result {
     uint64_t diverged_at; /* script_changed: the last event before script and journal part; a fork may go there */
     bool resumable;       /* it is kept, and moon_run_resume() can go on with it */
     bool json;            /* the text is one JSON value (of an output schema, a script, a tool), or "": no value */
+    const char *agent;    /* who answered: the runnable's name, or of the agent that it handed over to */
 } moon_result;
 
 /* A limit of -1 is "not given" (the agent's or the default one holds); 0 means 0: the run stops before it begins. The
@@ -228,8 +232,9 @@ typedef struct moon_limits {
     int64_t seconds;
     int64_t tokens;
     double usd;
+    int64_t handoffs; /* of this run alone, not of its children; not given: 10 */
 } moon_limits;
-#define MOON_LIMITS_NONE ((moon_limits){-1, -1, -1, -1, -1.0})
+#define MOON_LIMITS_NONE ((moon_limits){-1, -1, -1, -1, -1.0, -1})
 
 /* What to do about a call that was begun before a crash and has no result, if it is neither read-only nor idempotent:
  * nobody knows whether it had its effect. */
