@@ -226,6 +226,25 @@ static void test_journal_sqlite__a_number_is_given_once(void **state) {
     assert_int_not_equal(raw(k->place, "SELECT max(id) FROM runs"), first);
 }
 
+static void test_journal_sqlite__a_creation_that_cannot_be_claimed_leaves_nothing(void **state) {
+    store_kit *k = *state;
+    writer first = kit_create(k->a, "r1"), w = {.run = "r2"};
+    int64_t next = raw(k->place, "SELECT max(id) FROM runs") + 1;
+    assert_int_equal(moon__lockfile_lock(&kit_b(k)->locks, moon__sqlite_claim_byte(next), 0), MOON_OK);
+    draft d[2] = {draft_of(&w), draft_of(&first)};
+    draft_create(&d[0]);
+    draft_add(&d[1], "k", "{}");
+    assert_int_equal(kit_send(k->a, d, 2), MOON_OK);
+    assert_int_equal(d[0].append.status, MOON_EBUSY);
+    assert_int_equal(d[1].append.status, MOON_OK);
+    kit_expect_list(k->a, (moon_query){.state = -1}, "r1 ");
+    assert_int_equal(raw(k->place, "SELECT count(*) FROM heads"), 1);
+    kit_create(k->a, "r2"); /* by the next number */
+    kit_expect(k->a, "r2", 1, 0, "1::{} ");
+    kit_expect(k->a, "r1", 1, 0, "1::{} 2:k:{} ");
+    kit_expect_sound(k->a);
+}
+
 /* ---- damage ---- */
 
 /* r1 of five records, the fourth large; r2 the same; fork, of r1 at 3. */
@@ -713,6 +732,7 @@ int main(void) {
         T(what_is_too_large_is_refused_alone),
         T(the_log_is_copied_back_and_begun_again),
         T(a_number_is_given_once),
+        T(a_creation_that_cannot_be_claimed_leaves_nothing),
         cmocka_unit_test(test_journal_sqlite__damage_is_told),
         T(damage_is_told_by_who_reads_from_it_on),
         T(nothing_is_appended_over_records),
