@@ -145,6 +145,25 @@ int moon__lua_tool_named(lua_State *L) {
     return luaL_error(L, "moon.tool: %s", error.text);
 }
 
+/* under(tool, policy as JSON, definition) → a handle of the same tool under these rules too, or nil and why not */
+static int under(lua_State *L) {
+    moon_error error = {0};
+    moon__lua_tool *tool = moon__lua_tool_at(L, 1);
+    moon_runnable *named = moon__lua_chain_at(L, 1);
+    moon__tool_use use = {.name = named ? moon_runnable_name(named) : "", .policy = luaL_checkstring(L, 2)};
+    moon_runnable **handle = push_handle(L, 3);
+    if (tool) {
+        use.own = &tool->record;
+        use.release = moon__lua_tool_release;
+        use.owner = moon__lua_tool_ref(tool);
+    }
+    if (moon__tool_runnable(handle, moon__script_of(L)->runtime, &use, &error) == MOON_OK) return 1;
+    if (tool) moon__lua_tool_unref(tool);
+    lua_pushnil(L);
+    lua_pushstring(L, error.text);
+    return 2;
+}
+
 /* load(path, definition) → a handle of what another script returns, or nil and why not */
 static int foreign(lua_State *L) {
     moon_error error = {0};
@@ -274,7 +293,7 @@ void moon__chain_host(lua_State *L) {
                                          {"record", record},   {"writes", writes},
                                          {"public", public},   {"raise", raise},
                                          {"nearest", nearest}, {"traceback", traceback},
-                                         {NULL, NULL}};
+                                         {"under", under},     {NULL, NULL}};
     moon__lua_handle(L, NAME, meta);
     luaL_setfuncs(L, functions, 0);
     lua_newtable(L);

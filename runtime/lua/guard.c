@@ -119,6 +119,11 @@ void moon__guard_charge(lua_State *L, int64_t n) {
     if (guard->spent) moon__guard_stop(L);
 }
 
+void moon__guard_leave(lua_State *L, int64_t n) {
+    moon__guard *guard = moon__guard_of(L);
+    if (guard->budget > n) guard->budget = n;
+}
+
 static void slice_begin(moon__guard *guard) {
     if (guard->depth++ > 0) return;
     guard->budget = guard->budget_max;

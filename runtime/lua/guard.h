@@ -66,6 +66,8 @@ void moon__guard_describe(moon__guard *guard, lua_State *co, int status, moon__f
 
 /* Takes n instructions off the budget; raises when it is spent. */
 void moon__guard_charge(lua_State *L, int64_t n);
+/* Leaves at most n instructions of the slice's budget. */
+void moon__guard_leave(lua_State *L, int64_t n);
 int moon__guard_stop(lua_State *L); /* raises: the budget is spent */
 /* Sets *error from a message of Lua's: "script.lua:12: text" is split into where and text. */
 void moon__guard_message(moon_error *error, moon_status status, const char *message);

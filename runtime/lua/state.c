@@ -116,7 +116,7 @@ static int need(lua_State *L) {
 /* Members of the module that files of the prelude add. */
 static const struct {
     const char *member, *file;
-} members[] = {{"chain", "chain"}, {"fn", "chain"}, {"parse", "parse"}, {"prompt", "prompt"}};
+} members[] = {{"chain", "chain"}, {"fn", "chain"}, {"parse", "parse"}, {"prompt", "prompt"}, {"way", "way"}};
 
 static int module_index(lua_State *L) {
     const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : "";
@@ -192,6 +192,7 @@ static int open_state(lua_State *L) {
     moon__children_host(L);
     moon__chain_host(L);
     moon__ctx_host(L);
+    moon__way_host(L);
     lua_newtable(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, LUA_REGISTRYINDEX, "moon.module");

@@ -92,6 +92,7 @@ void moon__api_time(lua_State *L);
 void moon__api_code(lua_State *L);
 void moon__chain_host(lua_State *L);
 void moon__ctx_host(lua_State *L);
+void moon__way_host(lua_State *L);
 
 /* Opens prelude/NAME.lua if it was not yet; pushes what it returned. */
 void moon__prelude(lua_State *L, const char *name);

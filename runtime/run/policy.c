@@ -45,6 +45,12 @@ bool moon__policy_rule(const moon_json *policy, const char *tool, moon_verdict *
            read_verdict(moon_json_get(policy, "*"), verdict);
 }
 
+const moon_json *moon__policy_stricter(const moon_json *a, const moon_json *b, const char *tool) {
+    moon_verdict of_a, of_b;
+    if (!rule_of(a, tool, &of_a)) return b;
+    return rule_of(b, tool, &of_b) && of_b > of_a ? b : a;
+}
+
 moon_verdict moon__policy(const moon_run *run, const moon_json *agent_policy, const moon_tool *tool,
                           const moon_json *args) {
     moon_verdict verdict = tool->effects & MOON_READ_ONLY ? MOON_ALLOW : MOON_ASK, agent, config;

@@ -133,6 +133,7 @@ typedef struct moon__tool_use {
     const moon_tool *own;         /* one that is not; it must live until release */
     void (*release)(void *owner); /* called when the runnable is freed; not if it could not be made */
     void *owner;
+    const char *policy; /* rules of this use, JSON; where the agent has one too, the stricter holds. NULL: none */
 } moon__tool_use;
 MOON_MUST_USE moon_status moon__tool_runnable(moon_runnable **out, moon_runtime *runtime, const moon__tool_use *use,
                                               moon_error *error);

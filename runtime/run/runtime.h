@@ -234,6 +234,8 @@ void moon__line_end(moon__tree *tree);
 moon_verdict moon__policy(const moon_run *run, const moon_json *agent_policy, const moon_tool *tool,
                           const moon_json *args);
 /* Is the object a sound policy: names to "allow", "ask" or "deny"? */
+/* That of two policies which allows less for the tool; one that does not name it counts for nothing. */
+const moon_json *moon__policy_stricter(const moon_json *a, const moon_json *b, const char *tool);
 MOON_MUST_USE moon_status moon__policy_check(const moon_json *policy, moon_error *error);
 
 /* ---- agents (agent.c) ---- */

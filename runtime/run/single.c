@@ -14,6 +14,7 @@ typedef struct single {
     char *args; /* NULL: the run's input */
     size_t args_length;
     moon__tool_entry own; /* of a tool that is not registered */
+    moon_json *policy;    /* of this use; NULL: none */
     void (*release)(void *owner);
     void *owner;
 } single;
@@ -81,7 +82,7 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     const moon__agent *caller = caller_of(run);
     moon__calls_options options = {.run = run,
                                    .only = tool->own.tool ? &tool->own : NULL,
-                                   .policy = caller ? caller->policy : NULL,
+                                   .policy = moon__policy_stricter(caller ? caller->policy : NULL, tool->policy, tool->base.name),
                                    .hooks = caller,
                                    .parallel = 1,
                                    .done = on_result,
@@ -106,6 +107,7 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
 static void free_single(moon_runnable *runnable) {
     single *s = (single *)runnable;
     if (s->own.tool) moon__tool_entry_fini(&s->own);
+    moon__json_free(s->policy);
     if (s->release) s->release(s->owner);
     free(s->args);
     free(s);
@@ -135,6 +137,8 @@ moon_status moon__tool_runnable(moon_runnable **out, moon_runtime *runtime, cons
         status = moon__tool_entry_init(&s->own, use->own, error);
     else if (!moon__tools_find(runtime->tools, name))
         status = no_tool(runtime, name, error);
+    if (!status && use->policy) status = moon__json_parse(&s->policy, use->policy, strlen(use->policy), 0, error);
+    if (!status && use->policy) status = moon__policy_check(s->policy, error);
     if (status) {
         moon_runnable_unref(&s->base);
         return status;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Runs the tests that are written in Lua: each tests/lua/test_*.lua is a script whose function raises if something is
- * not as it should be, and gives the number of things it looked at. */
+/* Runs the tests that are written in Lua: each tests/lua/cases/test_*.lua is a script whose function raises if
+ * something is not as it should be, and gives the number of things it looked at. */
 #include "lua_host.h"
 
 #include <glob.h>
@@ -22,7 +22,7 @@ static void run_file(const char *path) {
 static void test_cases__pass(void **state) {
     (void)state;
     glob_t found;
-    assert_int_equal(glob("tests/lua/test_*.lua", 0, NULL, &found), 0);
+    assert_int_equal(glob("tests/lua/cases/test_*.lua", 0, NULL, &found), 0);
     for (size_t i = 0; i < found.gl_pathc; i++) run_file(found.gl_pathv[i]);
     globfree(&found);
 }

@@ -113,10 +113,11 @@ local function list_of(what, t, n)
   return steps
 end
 
--- The chain itself. make(steps) → exec; steps with other agents (handle:with) make another one.
+-- The chain itself, of one kind of chain.* or of another module ("way.react"). make(steps) → exec; steps with other agents
+-- (handle:with) make another one.
 local new
 function new(kind, options, steps, make)
-  local what = "chain." .. kind
+  local what = kind:find(".", 1, true) and kind or "chain." .. kind
   local name = options.name
   if name ~= nil and type(name) ~= "string" then raise(what .. ": name must be a string") end
   local declared = host.check_reducers(what, options.state)
@@ -542,4 +543,5 @@ end
 for name, f in pairs(chain) do chain[name] = host.public(f) end
 moon.fn = host.public(moon.fn)
 
-host.as_step, host.apart, host.entry, host.new_chain, host.check_fields, host.positive = as_step, apart, entry, new, check, positive
+host.as_step, host.apart, host.entry, host.enter, host.new_chain = as_step, apart, entry, enter, new
+host.check_fields, host.positive, host.fields, host.same_key = check, positive, fields, same_key
