@@ -47,8 +47,8 @@ bool moon__policy_rule(const moon_json *policy, const char *tool, moon_verdict *
 
 const moon_json *moon__policy_stricter(const moon_json *a, const moon_json *b, const char *tool) {
     moon_verdict of_a, of_b;
-    if (!rule_of(a, tool, &of_a)) return b;
-    return rule_of(b, tool, &of_b) && of_b > of_a ? b : a;
+    if (!moon__policy_rule(a, tool, &of_a)) return b;
+    return moon__policy_rule(b, tool, &of_b) && of_b > of_a ? b : a;
 }
 
 moon_verdict moon__policy(const moon_run *run, const moon_json *agent_policy, const moon_tool *tool,

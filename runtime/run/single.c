@@ -80,13 +80,14 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     if (!s) return moon_error_set(error, MOON_ENOMEM, "no memory for a call");
     *s = (single_run){.run = run, .end = {.fn = begin, .ctx = s}};
     const moon__agent *caller = caller_of(run);
-    moon__calls_options options = {.run = run,
-                                   .only = tool->own.tool ? &tool->own : NULL,
-                                   .policy = moon__policy_stricter(caller ? caller->policy : NULL, tool->policy, tool->base.name),
-                                   .hooks = caller,
-                                   .parallel = 1,
-                                   .done = on_result,
-                                   .ctx = s};
+    moon__calls_options options = {
+        .run = run,
+        .only = tool->own.tool ? &tool->own : NULL,
+        .policy = moon__policy_stricter(caller ? caller->policy : NULL, tool->policy, tool->base.name),
+        .hooks = caller,
+        .parallel = 1,
+        .done = on_result,
+        .ctx = s};
     moon_status status = moon__calls_new(&s->calls, &options, error);
     if (status) {
         free(s);

@@ -41,7 +41,7 @@ _moonlet() {
       run)
         words="--model --base-url --prompt --limit --output-file --output-schema --cassette --record --journal --park --snapshots --continue $common"
         if [ "$COMP_CWORD" -eq 2 ]; then
-          words="$words brief changelog"
+          words="$words ask brief changelog commit-message dependencies docs-drift explain fix-tests refactor review security test-gaps todos"
           compopt -o default 2>/dev/null
         fi
         ;;

@@ -25,7 +25,7 @@ complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a help -d "t
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -s V -l version -d "version"
 complete -c moonlet -s h -l help -d "help"
 
-complete -c moonlet -n "__fish_seen_subcommand_from run" -F -a "brief changelog"
+complete -c moonlet -n "__fish_seen_subcommand_from run" -F -a "ask brief changelog commit-message dependencies docs-drift explain fix-tests refactor review security test-gaps todos"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -s m -l model -x -d "the model"
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l base-url -x -d "server of custom/NAME"
 complete -c moonlet -n "__fish_seen_subcommand_from run" -s p -l prompt -x -d "the input"
