@@ -38,6 +38,7 @@ static moon_status apply(moon_runtime *rt, const moon__config *config, bool trus
         status = moon__models_set_default(moon__runtime_models(rt), config->model, path, error);
     moon__runtime_set_limits(rt, &config->limits);
     if (config->snapshots) moon__runtime_always_snapshots(rt);
+    moon__runtime_set_requests(rt, (unsigned)config->requests);
     if (!status && config->policy) status = moon__runtime_add_policy(rt, config->policy, error);
     if (!status && config->providers)
         status = moon__models_configure(moon__runtime_models(rt), config->providers, trusted, error);

@@ -128,13 +128,18 @@ static moon_status read_model(moon__config *out, const moon_json *json, moon_err
 
 /* A field's value is in *out before it is checked; on an error the caller drops all. */
 static moon_status read_field(moon__config *out, const moon_json *m, bool trusted, moon_error *error) {
-    static const char *const all[] = {"model", "limits", "policy", "snapshots", "providers", "plugins", NULL};
+    static const char *const all[] = {"model",    "limits",    "policy",  "snapshots",
+                                      "requests", "providers", "plugins", NULL};
     const char *name = moon_json_name(m);
     if (strcmp(name, "model") == 0) return read_model(out, m, error);
     if (strcmp(name, "limits") == 0) return read_limits(&out->limits, m, error);
     if (strcmp(name, "policy") == 0) return check_policy(out->policy = m, trusted, error);
     if (strcmp(name, "snapshots") == 0)
         return moon_json_bool(m, &out->snapshots) ? MOON_OK : wrong(error, name, "true or false");
+    if (strcmp(name, "requests") == 0)
+        return moon_json_int(m, &out->requests) && out->requests > 0 && out->requests <= 1000000
+                   ? MOON_OK
+                   : wrong(error, name, "a whole number from 1 up");
     if (!among(name, all)) return unknown(error, "field", name, all);
     if (!trusted)
         return moon_error_set(error, MOON_EDENIED,

@@ -17,14 +17,16 @@ void moon__scripts_limit(moon_runtime *runtime, size_t memory, int64_t instructi
 /*
  * A configuration file is Lua that returns a table, run in a bare state: no libraries, 1 MiB of memory, 1,000,000
  * instructions. Fields: model (string), limits (table), policy (tool = "allow", "ask" or "deny"), snapshots (boolean),
+ * requests (number),
  * providers (table, see moon__models_configure), plugins (list of paths). A repository's file is not trusted: it may
- * only choose a model, lower limits, tighten the policy, and ask for snapshots.
+ * only choose a model, lower limits, tighten the policy, ask for snapshots, and lower requests.
  */
 typedef struct moon__config {
     moon_json *json;            /* the whole, owned; the rest borrows from it */
     const char *model;          /* NULL: not given, as all below */
     moon_limits limits;         /* -1: not given */
     bool snapshots;             /* of every agent's steps */
+    int64_t requests;           /* to models, at once; 0: not given */
     const moon_json *policy;    /* an object of strings, checked */
     const moon_json *providers; /* an object; its members are moon__models_configure's to check */
     const moon_json *plugins;   /* an array of strings, checked */

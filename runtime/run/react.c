@@ -38,8 +38,9 @@ typedef struct react {
     moon_json *held;       /* the answer at hand as a body, where a hook sees or gives it */
     bool given;            /* by the hook */
     unsigned lane, repairs;
-    moon__hold budget; /* of the request that is made, or waits for room in the limits */
-    char key[24];      /* of this step's events: its number in this run */
+    moon__hold budget;   /* of the request that is made, or waits for room in the limits */
+    moon__ticket ticket; /* of the same, among all of the runtime */
+    char key[24];        /* of this step's events: its number in this run */
     int64_t steps, step_started_us;
     moon__defer next; /* the next step, or the end */
     char *last_text;  /* the last text the model wrote; kept for a run that a limit ends */
@@ -61,9 +62,15 @@ static void clean_up(void *ctx) {
     moon_run_unref(run);
 }
 
+/* The request has ended, or is not to be made any more. */
+static void leave_line(react *r) {
+    moon__hold_end(&r->budget);
+    moon__gate_leave(&r->run->runtime->gate, &r->ticket);
+}
+
 static void finish(react *r, moon_stop stop, const char *text, size_t length, const char *error) {
     moon_run *run = r->run;
-    moon__hold_end(&r->budget);
+    leave_line(r);
     run->state = NULL;
     if (text)
         moon__run_finish(run, stop, text, length, error);
@@ -234,7 +241,8 @@ static bool take_input(react *r, moon_error *error) {
     return !failed;
 }
 
-static void request(react *r) {
+static void request(void *ctx) {
+    react *r = ctx;
     moon_run *run = r->run;
     moon_error error = {0};
     moon__ask ask = {.lane = r->lane,
@@ -270,7 +278,7 @@ static void ask(void *ctx) {
     case MOON__BUDGET_HELD:
         if (r->given)
             take_later(r);
-        else
+        else if (moon__gate_enter(&r->run->runtime->gate, &r->ticket))
             request(r);
         break;
     case MOON__BUDGET_WAITS: break;
@@ -523,7 +531,7 @@ static void consult_after(react *r, const moon__answer *answer) {
 static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error) {
     react *r = ctx;
     r->asking = false;
-    moon__hold_end(&r->budget);
+    leave_line(r);
     if (status == MOON_ENOTFOUND && r->run->runtime->cassette && (r->missed = moon__strdup(error->text))) {
         r->late = error->cause == MOON__CASSETTE_LATE;
         moon__waiting_missed(r->run, 1);
@@ -606,7 +614,8 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     *r = (react){.run = run,
                  .lane = run->runtime->next_lane++,
                  .next = {.fn = begin, .ctx = r},
-                 .budget = {.run = run, .ready = ask, .ctx = r}};
+                 .budget = {.run = run, .ready = ask, .ctx = r},
+                 .ticket = {.run = run, .ready = request, .ctx = r}};
     moon__limits_tighten(&run->limits, &agent->limits);
     status = moon__calls_new(&r->calls, &(moon__calls_options){.run = run, .done = on_results, .ctx = r}, error);
     if (!status) status = moon__dialog_open(&r->dialog, run, agent, error);
@@ -651,7 +660,7 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
         moon__asked_cancel(r->asked); /* on_before or on_after finishes */
     else
         go_on(r);
-    moon__hold_end(&r->budget);
+    leave_line(r);
 }
 
 const moon__runnable_ops moon__agent_ops = {.start = start, .cancel = cancel, .free = moon__agent_free};

@@ -216,6 +216,8 @@ void moon__runtime_set_loader(moon_runtime *runtime, moon__loader load);
 /* Where runs are kept from now on; place is copied. Once, before the first run. */
 MOON_MUST_USE moon_status moon__runtime_set_journal(moon_runtime *runtime, const moon_store_ops *store,
                                                     const char *place, moon_error *error);
+/* At most so many requests to models at once; the smaller counts, 0: no matter. */
+void moon__runtime_set_requests(moon_runtime *runtime, unsigned requests);
 /* What the configuration says: limits that hold for every run; rules of policy (the stricter of two counts). */
 void moon__runtime_set_limits(moon_runtime *runtime, const moon_limits *limits);
 MOON_MUST_USE moon_status moon__runtime_add_policy(moon_runtime *runtime, const moon_json *policy, moon_error *error);

@@ -63,6 +63,7 @@ moon_status moon__runtime_new_clock(moon_runtime **out, const moon_runtime_optio
     moon_status status = copy_options(&rt->options, options, error);
     if (!status) status = moon__space_new(&rt->space, options->workspace ? options->workspace : ".", error);
     if (!status) status = moon__loop_new(&rt->loop, &rt->clock, error);
+    if (!status) moon__gate_init(&rt->gate, rt->loop, options->requests);
     if (!status) status = moon__pool_new(&rt->pool, rt->loop, options->workers ? options->workers : WORKERS, error);
     if (!status) status = moon__tools_new(&rt->tools, error);
     if (!status) status = moon__models_new(&rt->models, rt->loop, &rt->random, error);
@@ -100,6 +101,7 @@ void moon_runtime_free(moon_runtime *rt) {
     if (rt->loop) moon__loop_step(rt->loop, 0); /* what late tools have posted */
     moon__tools_free(rt->tools);
     moon__space_free(rt->space);
+    moon__gate_fini(&rt->gate);
     moon__loop_free(rt->loop);
     moon__json_free(rt->policy);
     free_options(&rt->options);
@@ -193,6 +195,10 @@ void *moon__runtime_scripts(const moon_runtime *rt) {
 
 void moon__runtime_set_limits(moon_runtime *rt, const moon_limits *limits) {
     moon__limits_tighten(&rt->limits, limits);
+}
+
+void moon__runtime_set_requests(moon_runtime *rt, unsigned requests) {
+    if (requests && (!rt->gate.room || requests < rt->gate.room)) rt->gate.room = requests;
 }
 
 /* Rules of several places: for a name that two give, the stricter one stays. */

@@ -12,6 +12,33 @@
 #include "run.h"
 #include "snapshot.h"
 
+/* ---- how many requests at once (gate.c) ---- */
+
+typedef struct moon__ticket {
+    moon_run *run;
+    void (*ready)(void *ctx); /* it may begin now; from the loop */
+    void *ctx;
+    enum { MOON__TICKET_NONE, MOON__TICKET_WAITS, MOON__TICKET_IN } state;
+    struct moon__ticket *next;
+} moon__ticket;
+/* Those of one root run that wait. */
+typedef struct moon__turns {
+    moon__ticket *first, **end;
+    struct moon__turns *next;
+} moon__turns;
+typedef struct moon__gate {
+    unsigned room, under_way; /* room: 0: for all */
+    moon__turns *first, **end;
+    moon__loop *loop;
+    moon__defer open;
+} moon__gate;
+void moon__gate_init(moon__gate *gate, moon__loop *loop, unsigned room);
+void moon__gate_fini(moon__gate *gate);
+/* False: ready comes later, unless it leaves before. */
+bool moon__gate_enter(moon__gate *gate, moon__ticket *ticket);
+/* It has ended, or is not to begin any more. Harmless when it is not there. */
+void moon__gate_leave(moon__gate *gate, moon__ticket *ticket);
+
 struct moon_runtime {
     moon_runtime_options options; /* its text is owned here */
     moon__clock clock;
@@ -26,6 +53,7 @@ struct moon_runtime {
     moon_json *policy;  /* of the configuration: tool or group → "allow" | "ask" | "deny"; NULL: none */
     moon_run *runs;     /* all that are not finished, roots and children */
     unsigned next_lane;
+    moon__gate gate; /* of requests to models */
     void *scripts;
     void (*free_scripts)(void *scripts);
     moon__loader load;
@@ -100,6 +128,7 @@ typedef struct moon__tree {
     char asked_tool[64]; /* the last of them */
     moon__waiting waiting;
     moon__line line;
+    moon__turns turns;
     moon__snapshots snapshots;
     bool allow_all, can_ask, park;
     bool deltas; /* the host wants what is shown only */

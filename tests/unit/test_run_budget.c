@@ -41,7 +41,7 @@ struct fixture {
     moon_run *root, *kids[KIDS_MAX];
     asked *asked[KIDS_MAX * 4]; /* those that were asked, in order; NULL once answered or dropped */
     size_t n_asked, under_way, most, n_kids;
-    unsigned ended, done;
+    unsigned ended, done, requests; /* requests: how many the runtime makes at once; 0: all */
     int64_t billed;
 };
 
@@ -178,7 +178,7 @@ static void begin(fixture *f, unsigned n, const moon_limits *limits, const char 
     moon_error error = {0};
     moon_json *json;
     char spec[256];
-    moon_runtime_options options = {.size = sizeof options, .seed = 1};
+    moon_runtime_options options = {.size = sizeof options, .seed = 1, .requests = f->requests};
     f->now = 1000000;
     f->clock = (moon__clock){.monotonic_us = fake_now, .wall_us = fake_now, .advance = fake_advance, .ctx = f};
     assert_int_equal(moon__runtime_new_clock(&f->rt, &options, &f->clock, &error), MOON_OK);
@@ -420,8 +420,65 @@ static void test_run_budget__a_small_one_does_not_pass(void **state) {
     end(&f);
 }
 
+/* ---- how many at once ---- */
+
+static void test_run_gate__at_most_so_many_at_once(void **state) {
+    (void)state;
+    for (unsigned room = 1; room <= 25; room += 8) {
+        fixture f = {.requests = room};
+        begin(&f, 20, NULL, "");
+        assert_int_equal(f.under_way, room < 20 ? room : 20);
+        answer_all(&f, 10, 0);
+        assert_int_equal(f.done, 20);
+        assert_int_equal(f.most, room < 20 ? room : 20);
+        assert_int_equal(f.rt->gate.under_way, 0);
+        end(&f);
+    }
+}
+
+static void test_run_gate__runs_take_turns(void **state) {
+    (void)state;
+    fixture f = {.requests = 1};
+    moon_error error = {0};
+    moon_run *other;
+    moon_run_options options = {.size = sizeof options, .input = "go"};
+    begin(&f, 10, NULL, "");
+    assert_int_equal(moon_run_start(&other, f.rt, f.agent, &options, &error), MOON_OK);
+    for (int i = 0; i < 4; i++) step(&f);
+    assert_int_equal(f.n_asked, 1);
+    for (int i = 0; i < 2; i++) {
+        assert_true(settle(&f, 0, 0, MOON_OK));
+        step(&f);
+    }
+    assert_int_equal(f.n_asked, 3); /* one more of the ten, and then the other's, before the eight that came earlier */
+    assert_string_equal(f.asked[2]->ask.path, "");
+    answer_all(&f, 0, 0);
+    assert_true(moon_run_finished(other));
+    moon_run_unref(other);
+    end(&f);
+}
+
+static void test_run_gate__who_is_cancelled_leaves_the_line(void **state) {
+    (void)state;
+    fixture f = {.requests = 2};
+    begin(&f, 10, NULL, "");
+    moon_run_cancel(f.kids[1]); /* under way */
+    moon_run_cancel(f.kids[5]); /* waits */
+    for (int i = 0; i < 4; i++) step(&f);
+    assert_int_equal(f.under_way, 2);
+    moon_run_cancel(f.root);
+    for (int i = 0; i < 8; i++) step(&f);
+    assert_true(moon_run_finished(f.root));
+    assert_int_equal(f.rt->gate.under_way, 0);
+    assert_null(f.rt->gate.first);
+    end(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_run_gate__at_most_so_many_at_once),
+        cmocka_unit_test(test_run_gate__runs_take_turns),
+        cmocka_unit_test(test_run_gate__who_is_cancelled_leaves_the_line),
         cmocka_unit_test(test_run_budget__fifty_side_by_side_spend_what_there_is),
         cmocka_unit_test(test_run_budget__who_waited_longest_is_next),
         cmocka_unit_test(test_run_budget__a_guess_alone_ends_no_run),

@@ -73,7 +73,9 @@ typedef struct moon_runtime_options {
     moon_policy policy; /* NULL: the built-in verdict */
     void *policy_ctx;
     unsigned workers; /* threads for blocking tools; 0: 4 */
-    unsigned seed;    /* of jitter and ids; 0: from the kernel */
+    unsigned
+        requests;  /* to models, at once; others wait, and runs take turns. 0: as the configuration says, else all */
+    unsigned seed; /* of jitter and ids; 0: from the kernel */
 } moon_runtime_options;
 
 MOON_API MOON_MUST_USE moon_status moon_runtime_new(moon_runtime **runtime, const moon_runtime_options *options,
