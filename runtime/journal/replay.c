@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "replay.h"
+#include "slab.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 
 /* A path at which something was recorded, or which has children. */
 typedef struct place {
-    struct place *next;
+    struct place *next; /* in its bucket */
+    uint64_t hash;
     size_t open;   /* operations that were not used */
     uint64_t last; /* seq of its last one */
     moon_usage spent;
@@ -30,7 +32,9 @@ struct moon__replay {
     item **buckets;
     size_t n_buckets, n;
     item *first, **end;
-    place *places[256];
+    place **places; /* n_place_buckets of lists */
+    size_t n_place_buckets, n_places;
+    moon__slabs slabs; /* of all that is below */
     uint64_t shared;
     int64_t last_us, driven_us; /* time of the last record; for how long the root was driven up to it */
     bool begun;
@@ -41,9 +45,11 @@ moon__replay *moon__replay_new(void) {
     if (!r) return NULL;
     r->end = &r->first;
     r->n_buckets = 64;
+    r->n_place_buckets = 64;
     r->buckets = calloc(r->n_buckets, sizeof(item *));
-    if (r->buckets) return r;
-    free(r);
+    r->places = calloc(r->n_place_buckets, sizeof(place *));
+    if (r->buckets && r->places) return r;
+    moon__replay_free(r);
     return NULL;
 }
 
@@ -51,14 +57,16 @@ void moon__replay_free(moon__replay *r) {
     if (!r) return;
     for (item *i = r->first, *next; i; i = next) {
         next = i->after;
-        free(i->body);
-        free(i);
+        moon__slabs_give(i->body);
+        moon__slabs_give(i);
     }
-    for (size_t b = 0; b < sizeof r->places / sizeof *r->places; b++)
+    for (size_t b = 0; r->places && b < r->n_place_buckets; b++)
         for (place *p = r->places[b], *next; p; p = next) {
             next = p->next;
-            free(p);
+            moon__slabs_give(p);
         }
+    moon__slabs_fini(&r->slabs);
+    free(r->places);
     free(r->buckets);
     free(r);
 }
@@ -72,26 +80,49 @@ static bool is_operation(moon_event_type type) {
            type == MOON_EVENT_VALUE_RECORDED;
 }
 
-static place **bucket_of(const moon__replay *r, const char *path, size_t n) {
-    return (place **)&r->places[moon_hash(path, n) & 255];
-}
-
-static place *find_place(const moon__replay *r, const char *path, size_t n) {
-    for (place *p = *bucket_of(r, path, n); p; p = p->next)
-        if (!strncmp(p->path, path, n) && !p->path[n]) return p;
+static place *look_up(const moon__replay *r, uint64_t hash, const char *path, size_t n) {
+    for (place *p = r->places[hash & (r->n_place_buckets - 1)]; p; p = p->next)
+        if (p->hash == hash && !strncmp(p->path, path, n) && !p->path[n]) return p;
     return NULL;
 }
 
-static place *make_place(moon__replay *r, const char *path, size_t n) {
-    place *p = find_place(r, path, n);
-    if (p) return p;
-    p = calloc(1, sizeof *p + n + 1);
-    if (!p) return NULL;
-    memcpy(p->path, path, n);
-    p->spent.usd = -1;
-    place **bucket = bucket_of(r, path, n);
+static place *find_place(const moon__replay *r, const char *path, size_t n) {
+    return look_up(r, moon_hash(path, n), path, n);
+}
+
+static void put_place(place **buckets, size_t n, place *p) {
+    place **bucket = &buckets[p->hash & (n - 1)];
     p->next = *bucket;
     *bucket = p;
+}
+
+static bool grow_places(moon__replay *r) {
+    size_t n = r->n_place_buckets * 2;
+    place **buckets = calloc(n, sizeof(place *));
+    if (!buckets) return false;
+    for (size_t b = 0; b < r->n_place_buckets; b++)
+        for (place *p = r->places[b], *next; p; p = next) {
+            next = p->next;
+            put_place(buckets, n, p);
+        }
+    free(r->places);
+    r->places = buckets;
+    r->n_place_buckets = n;
+    return true;
+}
+
+static place *make_place(moon__replay *r, const char *path, size_t n) {
+    uint64_t hash = moon_hash(path, n);
+    place *p = look_up(r, hash, path, n);
+    if (p) return p;
+    if (r->n_places >= r->n_place_buckets && !grow_places(r)) return NULL;
+    p = moon__slabs_take(&r->slabs, sizeof *p + n + 1);
+    if (!p) return NULL;
+    *p = (place){.hash = hash, .spent = {.usd = -1}};
+    memcpy(p->path, path, n);
+    p->path[n] = 0;
+    put_place(r->places, r->n_place_buckets, p);
+    r->n_places++;
     return p;
 }
 
@@ -109,7 +140,7 @@ static void drive(const moon__replay *r, place *p, bool on) {
 
 /* A process that takes the run up drives all in it that had ended early, too: what had ended for good asks no more. */
 static void drive_all(moon__replay *r) {
-    for (size_t b = 0; b < sizeof r->places / sizeof *r->places; b++)
+    for (size_t b = 0; b < r->n_place_buckets; b++)
         for (place *p = r->places[b]; p; p = p->next)
             if (p->run) drive(r, p, true);
 }
@@ -204,16 +235,16 @@ static item *find(const moon__replay *r, uint64_t hash, moon_event_type type, co
 
 static moon_status add_new(moon__replay *r, uint64_t hash, const moon_record *record, item **out) {
     size_t path = strlen(record->path) + 1, key = strlen(record->key) + 1, n;
-    item *i = calloc(1, sizeof *i + path + key);
+    item *i = moon__slabs_take(&r->slabs, sizeof *i + path + key);
     if (!i) return MOON_ENOMEM;
+    *i = (item){.hash = hash};
     memcpy(i->text, record->path, path);
     memcpy(i->text + path, record->key, key);
-    i->hash = hash;
     i->recorded = (moon__recorded){.type = record->type, .path = i->text, .key = i->text + path};
     if (owner_of(&i->recorded, &n)) {
         i->place = make_place(r, i->text, n);
         if (!i->place) {
-            free(i);
+            moon__slabs_give(i);
             return MOON_ENOMEM;
         }
         i->place->open++;
@@ -230,17 +261,17 @@ static moon_status add_new(moon__replay *r, uint64_t hash, const moon_record *re
 moon_status moon__replay_add(moon__replay *r, const moon_record *record) {
     if ((r->n >= r->n_buckets && !grow(r)) || count_time(r, record)) return MOON_ENOMEM;
     uint64_t hash = hash_of(record->type, record->path, record->key);
-    char *body = malloc(record->body_length + 1);
+    char *body = moon__slabs_take(&r->slabs, record->body_length + 1);
     if (!body) return MOON_ENOMEM;
     memcpy(body, record->body, record->body_length);
     body[record->body_length] = 0;
     item *i = find(r, hash, record->type, record->path, record->key);
     moon_status status = i ? MOON_OK : add_new(r, hash, record, &i);
     if (status) {
-        free(body);
+        moon__slabs_give(body);
         return status;
     }
-    free(i->body);
+    moon__slabs_give(i->body);
     i->body = body;
     i->recorded.body = body;
     i->recorded.body_length = record->body_length;
