@@ -278,6 +278,16 @@ static int nearest(lua_State *L) {
     return 1;
 }
 
+/* track(env): if the task fails in a way that nothing catches, its failure says in which steps it was */
+static int track(lua_State *L) {
+    moon__task *task = moon__script_of(L)->task;
+    lua_settop(L, 1);
+    moon__script_drop(task->script, task->trail);
+    task->trail = LUA_NOREF;
+    task->trail = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
 /* traceback(message) → the message with a traceback */
 static int traceback(lua_State *L) {
     luaL_traceback(L, L, luaL_checkstring(L, 1), 1);
@@ -293,7 +303,8 @@ void moon__chain_host(lua_State *L) {
                                          {"record", record},   {"writes", writes},
                                          {"public", public},   {"raise", raise},
                                          {"nearest", nearest}, {"traceback", traceback},
-                                         {"under", under},     {NULL, NULL}};
+                                         {"track", track},     {"under", under},
+                                         {NULL, NULL}};
     moon__lua_handle(L, NAME, meta);
     luaL_setfuncs(L, functions, 0);
     lua_newtable(L);

@@ -55,6 +55,7 @@ moon_status moon__task_new(moon__task **out, const moon__task_spec *spec, moon_e
                          .call = spec->call,
                          .anchor = LUA_NOREF,
                          .globals = LUA_NOREF,
+                         .trail = LUA_NOREF,
                          .id = ++spec->script->last_task,
                          .defer = {.fn = turn, .ctx = task}};
     snprintf(task->place, sizeof task->place, "%s",
@@ -83,7 +84,8 @@ static void leave_lua(moon__task *task) {
     task->ctx = NULL;
     moon__script_drop(script, task->anchor);
     moon__script_drop(script, task->globals);
-    task->anchor = task->globals = LUA_NOREF;
+    moon__script_drop(script, task->trail);
+    task->anchor = task->globals = task->trail = LUA_NOREF;
     task->co = NULL;
 }
 
@@ -143,6 +145,30 @@ static void end(moon__task *task, moon__failure *failure) {
     moon__task_free(task);
 }
 
+typedef struct locating {
+    const moon__task *task;
+    moon__failure *failure;
+} locating;
+
+/* Puts the labels of the steps that it was in before the failure's text. */
+static int locate(lua_State *L) {
+    const locating *l = lua_touserdata(L, 1);
+    moon_error *error = &l->failure->error;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, l->task->trail);
+    lua_Integer n = lua_getfield(L, -1, "n") == LUA_TNUMBER ? lua_tointeger(L, -1) : 0;
+    lua_pop(L, 1);
+    lua_pushliteral(L, "");
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, i);
+        lua_pushstring(L, i < n ? " > " : ": ");
+        lua_concat(L, 3);
+    }
+    lua_pushstring(L, error->text);
+    lua_concat(L, 2);
+    moon_error_set(error, error->code, "%s", lua_tostring(L, -1));
+    return 0;
+}
+
 static void turn(void *ctx) {
     moon__task *task = ctx, *before = task->script->task;
     moon__script *script = task->script;
@@ -161,6 +187,11 @@ static void turn(void *ctx) {
     int status = moon__guard_resume(&script->guard, task->co, args, &n);
     bool failed = status != LUA_OK && status != LUA_YIELD;
     if (failed) moon__guard_describe(&script->guard, task->co, status, &failure);
+    if (failed && task->trail != LUA_NOREF) {
+        moon_error none; /* without memory for it the failure stands as it is */
+        moon_status located = moon__guard_call(&script->guard, locate, &(locating){task, &failure}, &none);
+        (void)located;
+    }
     if (status == LUA_OK && !task->cancelled && moon__guard_call(&script->guard, take, task, &failure.error) != MOON_OK)
         failed = true;
     task->running = false;

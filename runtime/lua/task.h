@@ -53,7 +53,7 @@ struct moon__task {
     moon_call *call; /* NULL: none */
     char place[40];  /* what tells its children and values from those of the run's other tasks: "c3"; "" */
     lua_State *co;
-    int anchor, globals; /* registry references */
+    int anchor, globals, trail; /* registry references; trail: the labels of the steps it is in, see chain.lua */
     uintptr_t id;
     moon__wait *wait;
     void *ctx; /* the script's handle on it, see api_ctx.c */

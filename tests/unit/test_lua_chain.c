@@ -296,6 +296,33 @@ static void test_chain__deep_and_wide(void **state) {
     CHECK(rows, "x");
 }
 
+static void test_chain__what_runs_wild(void **state) {
+    static const row rows[] = {
+        {"a loop in pcall", "chain.seq { a, function() while true do pcall(error) end end }", NULL, "seq[2]: "},
+        {"which is told", "chain.seq { a, function() while true do pcall(error) end end }", NULL, "instruction budget"},
+        {"in a coroutine",
+         "chain.seq { a, chain.seq { function() coroutine.wrap(function() while true do end end)() end } }", NULL,
+         "seq[2] > seq[1]: "},
+        {"in a branch", "chain.all { p = a, q = function() while true do end end }", NULL, "all.q: "},
+        {"memory", "chain.seq { a, function() local s = 'x' while true do s = s .. s end end }", NULL, "seq[2]: "},
+        {"memory in a branch",
+         "chain.all { function() local t = {} while true do t[#t + 1] = ('x'):rep(1e6) .. #t end end }", NULL,
+         "all[1]: "},
+        {"in a reducer",
+         "chain.seq { state = { k = function() while true do end end }, function(_, ctx) ctx.state.k = 1 end }", NULL,
+         "seq[1]: "},
+        {"a value that is its own part", "chain.seq { a, function() local t = {} t[1] = t return t end, a }", NULL,
+         "seq[3]: "},
+        {"a value that is too deep",
+         "chain.seq { function() local t = {} for i = 1, 100 do t = { t } end return t end, chain.all { a } }", NULL,
+         "seq[2]: "},
+        {"a loop in stop", "chain.loop { a, stop = function() while true do end end }", NULL, "loop[1]: "},
+    };
+    lua_host *host = *state;
+    moon__scripts_limit(host->runtime, 0, 5000000);
+    CHECK(rows, "x");
+}
+
 static void test_chain__the_siblings_of_a_failure_are_cancelled(void **state) {
     static const row rows[] = {
         {"all", "chain.all { function() moon.sleep(1000) end, function() error 'e' end }", NULL, "all[2]: "},
@@ -339,6 +366,7 @@ int main(void) {
         TEST(test_chain__state),
         TEST(test_chain__handles),
         TEST(test_chain__deep_and_wide),
+        TEST(test_chain__what_runs_wild),
         TEST(test_chain__the_siblings_of_a_failure_are_cancelled),
         TEST(test_chain__scripts_as_steps),
     };

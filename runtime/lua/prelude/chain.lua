@@ -26,6 +26,7 @@ local function entry(node)
     local state = host.take_view(ctx.run .. "/" .. ctx.path) or host.new_state()
     local env = { n = 0, state = state }
     host.set_state(ctx, state.proxy)
+    host.track(env)
     local ok, value, err = xpcall(node.exec, handler, input, ctx, env)
     if not ok then
       err = located(value)
