@@ -20,38 +20,17 @@
 #include <string.h>
 
 #include "handoff.h"
-#include "hooks.h"
 #include "output.h"
+#include "react.h"
 #include "text.h"
 
 enum { REPAIRS_MAX = 2 };
-
-typedef struct react {
-    moon_run *run;
-    moon__dialog dialog; /* its agent is the one that answers now */
-    moon__calls *calls;
-    bool asking, calling;
-    char *missed;          /* why a cassette gives no answer; NULL: it does */
-    bool late;             /* because none came in time when it was recorded */
-    bool recorded, shared; /* the answer at hand is from the journal; and there from before a fork */
-    moon__asked *asked;    /* a hook, the last that was; NULL: none */
-    moon_json *held;       /* the answer at hand as a body, where a hook sees or gives it */
-    bool given;            /* by the hook */
-    unsigned lane, repairs;
-    moon__hold budget;   /* of the request that is made, or waits for room in the limits */
-    moon__ticket ticket; /* of the same, among all of the runtime */
-    char key[24];        /* of this step's events: its number in this run */
-    int64_t steps, step_started_us;
-    moon__defer next; /* the next step, or the end */
-    char *last_text;  /* the last text the model wrote; kept for a run that a limit ends */
-    size_t last_length;
-} react;
 
 /* ---- the end ---- */
 
 /* Runs from the loop, because an end may come from within a callback of the chat or the calls that are freed here. */
 static void clean_up(void *ctx) {
-    react *r = ctx;
+    moon__react *r = ctx;
     moon_run *run = r->run;
     moon__dialog_close(&r->dialog);
     moon__calls_free(r->calls);
@@ -63,12 +42,12 @@ static void clean_up(void *ctx) {
 }
 
 /* The request has ended, or is not to be made any more. */
-static void leave_line(react *r) {
+static void leave_line(moon__react *r) {
     moon__hold_end(&r->budget);
     moon__gate_leave(&r->run->runtime->gate, &r->ticket);
 }
 
-static void finish(react *r, moon_stop stop, const char *text, size_t length, const char *error) {
+void moon__react_finish(moon__react *r, moon_stop stop, const char *text, size_t length, const char *error) {
     moon_run *run = r->run;
     leave_line(r);
     run->state = NULL;
@@ -80,7 +59,7 @@ static void finish(react *r, moon_stop stop, const char *text, size_t length, co
     moon__defer_call(run->runtime->loop, &r->next);
 }
 
-static void keep_text(react *r, const char *text, size_t length) {
+static void keep_text(moon__react *r, const char *text, size_t length) {
     if (!length) return;
     free(r->last_text);
     r->last_text = moon__strndup(text, length);
@@ -89,94 +68,32 @@ static void keep_text(react *r, const char *text, size_t length) {
 
 /* ---- events ---- */
 
-static void tell_step(react *r) {
+static void tell_step(moon__react *r) {
     moon__step_request(r->run, r->key, r->steps, r->dialog.chat->model->name, r->dialog.context);
 }
 
 static void on_delta(void *ctx, moon__delta kind, const char *text, size_t n) {
-    moon__step_delta(((react *)ctx)->run, kind, text, n);
+    moon__step_delta(((moon__react *)ctx)->run, kind, text, n);
 }
 
 static void on_retry(void *ctx, int attempt, int64_t wait_ms, const moon_error *why) {
-    react *r = ctx;
+    moon__react *r = ctx;
     moon__step_retry(r->run, r->key, attempt, wait_ms, why);
 }
 
 /* ---- a step ---- */
 
-static void fail(react *r, const moon_error *error) {
-    finish(r, MOON_STOP_FAILED, NULL, 0, error->text);
+void moon__react_fail(moon__react *r, const moon_error *error) {
+    moon__react_finish(r, MOON_STOP_FAILED, NULL, 0, error->text);
 }
 
 static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error);
 static void step(void *ctx);
 
-/* ---- hooks ---- */
-
-static bool hooked(const react *r, moon__hook hook) {
-    return moon__hook_set(r->dialog.agent, hook);
-}
-
-/* Writes what the hook is asked. */
-typedef void (*questioner)(react *r, moon__jw *w);
-
-/* Asks a hook about this step. then() comes with its decision: at once if it is recorded, else from the loop. */
-static void consult(react *r, moon__hook hook, questioner question, void (*then)(void *ctx)) {
-    moon__jw w;
-    if (moon__asked_begin(&r->asked, r->run, r->dialog.agent, hook, r->key, NULL)) {
-        finish(r, MOON_STOP_FAILED, NULL, 0, "no memory for a hook");
-        return;
-    }
-    if (moon__asked_recorded(r->asked)) {
-        then(r);
-        return;
-    }
-    moon__jw_init(&w, &r->asked->question);
-    question(r, &w);
-    moon__asked_ask(r->asked, then, r);
-}
-
-/* False: the run has ended with what the hook decided, or did. */
-static bool passed(react *r) {
-    if (r->run->stopping)
-        finish(r, r->run->stop_why, NULL, 0, NULL);
-    else if (r->asked->failure)
-        finish(r, MOON_STOP_FAILED, NULL, 0, r->asked->failure);
-    else if (moon__asked_refusal(r->asked)) {
-        moon__buf text;
-        moon__buf_init(&text, 8192);
-        moon__buf_printf(&text, "%s of agent %s refused: %.4000s", moon__hook_name(r->asked->hook),
-                         r->dialog.agent->base.name, moon__asked_refusal(r->asked));
-        finish(r, MOON_STOP_REFUSED, NULL, 0, text.p);
-        moon__buf_fini(&text);
-    } else
-        return true;
-    return false;
-}
-
-/* The run ends: what the hook has decided cannot be done. */
-static void misguided(react *r, const moon_error *error) {
-    moon__asked_wrong(r->asked, error->text);
-    finish(r, MOON_STOP_FAILED, NULL, 0, r->asked->failure);
-}
-
-/* The answer that is held instead of the one at hand. */
-static bool hold(react *r, const moon_json *given, const moon_json *base) {
-    moon_error error = {0};
-    moon_json *body = NULL;
-    if (moon__hook_body(&body, given, base, r->key, &error)) {
-        misguided(r, &error);
-        return false;
-    }
-    moon__json_free(r->held);
-    r->held = body;
-    return true;
-}
-
 /* ---- a step that was recorded ---- */
 
 /* Was the conversation the same when this step was made? */
-static bool same_context(react *r) {
+static bool same_context(moon__react *r) {
     const moon__recorded *request = moon__run_recorded(r->run, MOON_EVENT_MODEL_REQUEST, r->key);
     if (!request || r->run->tree->rehearsal == MOON__REHEARSE_TOOLS) return true;
     char now[24];
@@ -194,43 +111,43 @@ static bool same_context(react *r) {
 }
 
 /* An answer that stands in a body. */
-static void take_body(react *r, const moon_json *body, void (*then)(react *r, const moon__answer *answer)) {
+void moon__react_take(moon__react *r, const moon_json *body, void (*then)(moon__react *r, const moon__answer *answer)) {
     moon__answer answer;
     moon_tool_use *uses = NULL;
     if (body && moon__answer_read(&answer, &uses, body) == MOON_OK)
         then(r, &answer);
     else
-        finish(r, MOON_STOP_JOURNAL, NULL, 0, "a recorded answer cannot be read");
+        moon__react_finish(r, MOON_STOP_JOURNAL, NULL, 0, "a recorded answer cannot be read");
     free(uses);
 }
 
-static void answered(react *r, const moon__answer *answer) {
+static void answered(moon__react *r, const moon__answer *answer) {
     on_answer(r, MOON_OK, answer, NULL);
 }
 
 /* From the journal, or from a hook. */
 static void on_recorded(void *ctx) {
-    react *r = ctx;
+    moon__react *r = ctx;
     moon_run *run = r->run;
     r->next.fn = step;
     if (run->stopping) {
-        finish(r, run->stop_why, NULL, 0, NULL);
+        moon__react_finish(r, run->stop_why, NULL, 0, NULL);
         return;
     }
     moon_json *body =
         r->recorded ? moon__run_recorded_body(run, moon__run_recorded(run, MOON_EVENT_MODEL_RESPONSE, r->key)) : NULL;
-    take_body(r, r->recorded ? body : r->held, answered);
+    moon__react_take(r, r->recorded ? body : r->held, answered);
     moon__json_free(body);
 }
 
 /* One more message of the user, given to a fork; it comes before the step of its key. NULL: none. */
-static const moon__recorded *input_before(const react *r, int64_t step) {
+static const moon__recorded *input_before(const moon__react *r, int64_t step) {
     char key[24];
     snprintf(key, sizeof key, "%lld", (long long)step);
     return moon__run_recorded(r->run, MOON_EVENT_INPUT_RECEIVED, key);
 }
 
-static bool take_input(react *r, moon_error *error) {
+static bool take_input(moon__react *r, moon_error *error) {
     const moon__recorded *input = input_before(r, r->steps);
     moon_json *body = input ? moon__run_recorded_body(r->run, input) : NULL;
     size_t n = 0;
@@ -242,7 +159,7 @@ static bool take_input(react *r, moon_error *error) {
 }
 
 static void request(void *ctx) {
-    react *r = ctx;
+    moon__react *r = ctx;
     moon_run *run = r->run;
     moon_error error = {0};
     moon__ask ask = {.lane = r->lane,
@@ -257,18 +174,18 @@ static void request(void *ctx) {
     r->asking = !run->stopping; /* else cancel() has arranged the end */
     if (r->asking && r->dialog.chat->model->ops->ask(r->dialog.chat, &ask, &error)) {
         r->asking = false;
-        fail(r, &error);
+        moon__react_fail(r, &error);
     }
 }
 
-static void take_later(react *r) {
+static void take_later(moon__react *r) {
     r->next.fn = on_recorded;
     moon__defer_call(r->run->runtime->loop, &r->next);
 }
 
 /* Also when the wait for budget is over. An answer that a hook gives counts as a step. */
 static void ask(void *ctx) {
-    react *r = ctx;
+    moon__react *r = ctx;
     moon_stop why = MOON_STOP_FAILED;
     moon__buf text;
     moon__buf_init(&text, 1024);
@@ -282,15 +199,14 @@ static void ask(void *ctx) {
             request(r);
         break;
     case MOON__BUDGET_WAITS: break;
-    case MOON__BUDGET_OVER: finish(r, why, NULL, 0, text.p); break;
+    case MOON__BUDGET_OVER: moon__react_finish(r, why, NULL, 0, text.p); break;
     }
     moon__buf_fini(&text);
 }
 
-/* Nothing stands between the step and its answer any more. */
-static void get_answer(react *r) {
-    if (!r->given && hooked(r, MOON__BEFORE_MODEL) && !same_context(r)) { /* else begin_step has looked */
-        finish(r, r->run->stop_why, NULL, 0, NULL);
+void moon__react_get_answer(moon__react *r) {
+    if (!r->given && moon__react_hooked(r, MOON__BEFORE_MODEL) && !same_context(r)) { /* else begin_step has looked */
+        moon__react_finish(r, r->run->stop_why, NULL, 0, NULL);
         return;
     }
     if (!r->recorded) {
@@ -301,44 +217,8 @@ static void get_answer(react *r) {
     take_later(r);
 }
 
-static void on_before(void *ctx) {
-    react *r = ctx;
-    moon_error error = {0};
-    if (!passed(r)) return;
-    const moon_json *change = moon__asked_change(r->asked), *messages = moon_json_get(change, "messages");
-    if (moon__asked_answer(r->asked)) {
-        if (!hold(r, moon__asked_answer(r->asked), NULL)) return;
-        r->given = true;
-    } else if (moon__dialog_vary(&r->dialog, change, &error) ||
-               (messages && moon__dialog_extend(&r->dialog, messages, &error))) {
-        misguided(r, &error);
-        return;
-    }
-    const moon__variation *varied = r->given ? NULL : r->dialog.variation;
-    if (varied && varied->tools)
-        moon__calls_offer(r->calls, varied->tools, varied->settings.wire.n_tools);
-    else
-        moon__calls_offer(r->calls, NULL, 0);
-    get_answer(r);
-}
-
-static void put_request(react *r, moon__jw *w) {
-    const moon__dialog *d = &r->dialog;
-    const moon_wire_settings *wire = &d->agent->settings.wire;
-    moon__jw_object(w, NULL);
-    moon__jw_str(w, "agent", d->agent->base.name, SIZE_MAX);
-    moon__jw_int(w, "step", r->steps);
-    moon__jw_str(w, "model", d->chat->model->name, SIZE_MAX);
-    moon__jw_str(w, "instructions", d->agent->instructions ? d->agent->instructions : "", SIZE_MAX);
-    moon__transcript_write(w, "messages", &d->transcript);
-    moon__jw_array(w, "tools");
-    for (size_t i = 0; i < wire->n_tools; i++) moon__jw_str(w, NULL, wire->tools[i].name, SIZE_MAX);
-    moon__jw_end(w);
-    moon__jw_end(w);
-}
-
 /* Finds the step's answer in the journal if it is there. False: the run has ended. */
-static bool begin_step(react *r) {
+static bool begin_step(moon__react *r) {
     moon_run *run = r->run;
     moon_error error = {0};
     snprintf(r->key, sizeof r->key, "%lld", (long long)++r->steps);
@@ -346,65 +226,65 @@ static bool begin_step(react *r) {
     r->step_started_us = moon__loop_now(run->runtime->loop);
     if (!run->tree->replay) return true;
     if (!take_input(r, &error)) {
-        fail(r, &error);
+        moon__react_fail(r, &error);
         return false;
     }
-    if (!hooked(r, MOON__BEFORE_MODEL) && !same_context(r)) {
-        finish(r, run->stop_why, NULL, 0, NULL);
+    if (!moon__react_hooked(r, MOON__BEFORE_MODEL) && !same_context(r)) {
+        moon__react_finish(r, run->stop_why, NULL, 0, NULL);
         return false;
     }
     const moon__recorded *response = moon__run_recorded(run, MOON_EVENT_MODEL_RESPONSE, r->key);
     r->recorded = response != NULL;
     r->shared = response && response->seq <= run->tree->shared;
     if (!response && run->tree->rehearsal)
-        finish(r, MOON_STOP_FAILED, NULL, 0, "the journal has no answer of the model for this step");
+        moon__react_finish(r, MOON_STOP_FAILED, NULL, 0, "the journal has no answer of the model for this step");
     return response || !run->tree->rehearsal;
 }
 
 static void step(void *ctx) {
-    react *r = ctx;
+    moon__react *r = ctx;
     if (r->run->stopping)
-        finish(r, r->run->stop_why, NULL, 0, NULL);
+        moon__react_finish(r, r->run->stop_why, NULL, 0, NULL);
     else if (begin_step(r)) {
-        if (hooked(r, MOON__BEFORE_MODEL))
-            consult(r, MOON__BEFORE_MODEL, put_request, on_before);
+        if (moon__react_hooked(r, MOON__BEFORE_MODEL))
+            moon__react_before(r);
         else
-            get_answer(r);
+            moon__react_get_answer(r);
     }
 }
 
 /* Which version of which prompt the agent that answers now was told. */
-static void tell_prompt(react *r) {
+static void tell_prompt(moon__react *r) {
     const moon__agent *agent = r->dialog.agent;
     if (agent->prompt_name && !r->run->stopping) moon__run_prompt(r->run, agent->prompt_name, agent->prompt_hash);
 }
 
 /* The first step. */
 static void begin(void *ctx) {
-    react *r = ctx;
+    moon__react *r = ctx;
     r->next.fn = step;
     tell_prompt(r);
     step(r);
 }
 
-static void go_on(react *r) {
+static void go_on(moon__react *r) {
     moon__defer_call(r->run->runtime->loop, &r->next);
 }
 
 /* ---- the final answer ---- */
 
-static void finish_with(react *r, const moon__answer *answer) {
+static void finish_with(moon__react *r, const moon__answer *answer) {
     if (input_before(r, r->steps + 1)) { /* the fork goes on after this answer */
         moon_error error = {0};
         moon_message said = {.role = MOON_ASSISTANT, .text = answer->text, .text_length = answer->text_length};
         if (moon__dialog_add(&r->dialog, &said, &error))
-            fail(r, &error);
+            moon__react_fail(r, &error);
         else
             go_on(r);
         return;
     }
     if (!r->dialog.agent->output) {
-        finish(r, MOON_STOP_DONE, answer->text, answer->text_length, NULL);
+        moon__react_finish(r, MOON_STOP_DONE, answer->text, answer->text_length, NULL);
         return;
     }
     moon__buf out, why, message;
@@ -414,10 +294,10 @@ static void finish_with(react *r, const moon__answer *answer) {
     moon__buf_init(&message, 16384);
     if (!moon__output_check(r->dialog.agent->output, answer->text, answer->text_length, &out, &why)) {
         moon__run_set_json(r->run);
-        finish(r, MOON_STOP_DONE, out.p, out.len, NULL);
+        moon__react_finish(r, MOON_STOP_DONE, out.p, out.len, NULL);
     } else if (r->repairs == REPAIRS_MAX) {
         moon__buf_printf(&message, "the answer does not fit the output schema: %s", why.p ? why.p : "");
-        finish(r, MOON_STOP_SCHEMA, answer->text, answer->text_length, message.p);
+        moon__react_finish(r, MOON_STOP_SCHEMA, answer->text, answer->text_length, message.p);
     } else {
         moon_message said = {.role = MOON_ASSISTANT, .text = answer->text, .text_length = answer->text_length};
         moon__buf_printf(
@@ -426,7 +306,7 @@ static void finish_with(react *r, const moon__answer *answer) {
         moon_message again = {.role = MOON_USER, .text = message.p, .text_length = message.len};
         r->repairs++;
         if (moon__dialog_add(&r->dialog, &said, &error) || moon__dialog_add(&r->dialog, &again, &error))
-            fail(r, &error);
+            moon__react_fail(r, &error);
         else
             go_on(r);
     }
@@ -438,14 +318,14 @@ static void finish_with(react *r, const moon__answer *answer) {
 /* ---- an answer ---- */
 
 /* Calls of a recorded answer that were begun are not asked about again. */
-static bool allow_calls(const react *r, const moon__answer *answer, moon_stop *why, moon__buf *text) {
+static bool allow_calls(const moon__react *r, const moon__answer *answer, moon_stop *why, moon__buf *text) {
     int64_t n = (int64_t)answer->n_calls;
     if (r->recorded && moon__calls_begun(r->run)) return true;
     if (r->recorded && !r->shared) moon__limits_count(r->run, 0, -n); /* they counted as made */
     return moon__limits_calls(r->run, n, why, text);
 }
 
-static void call_tools(react *r, const moon__answer *answer) {
+static void call_tools(moon__react *r, const moon__answer *answer) {
     moon_message message = {.role = MOON_ASSISTANT,
                             .text = answer->text,
                             .text_length = answer->text_length,
@@ -458,28 +338,29 @@ static void call_tools(react *r, const moon__answer *answer) {
     moon__buf text;
     moon__buf_init(&text, 1024);
     if (!allow_calls(r, answer, &why, &text))
-        finish(r, why, NULL, 0, text.p);
+        moon__react_finish(r, why, NULL, 0, text.p);
     else if (moon__dialog_add(&r->dialog, &message, &error))
-        fail(r, &error);
+        moon__react_fail(r, &error);
     else {
         r->calling = true;
         moon_run *run = r->run;
         if (moon__calls_begin(r->calls, answer->calls, answer->n_calls, &error) && !run->stopping) {
             r->calling = false;
-            fail(r, &error);
+            moon__react_fail(r, &error);
         }
     }
     moon__buf_fini(&text);
 }
 
-static void act_on(react *r, const moon__answer *answer) {
+void moon__react_act_on(moon__react *r, const moon__answer *answer) {
     const char *cut = moon__answer_cut(answer);
     if (answer->usage.usd < 0 && moon__limits_usd(r->run))
-        finish(r, MOON_STOP_USD, answer->text, answer->text_length,
-               "the cost of the answer is not known, so limit usd cannot be kept: give the model a price in the "
-               "configuration");
+        moon__react_finish(
+            r, MOON_STOP_USD, answer->text, answer->text_length,
+            "the cost of the answer is not known, so limit usd cannot be kept: give the model a price in the "
+            "configuration");
     else if (cut)
-        finish(r, MOON_STOP_FAILED, answer->text, answer->text_length, cut);
+        moon__react_finish(r, MOON_STOP_FAILED, answer->text, answer->text_length, cut);
     else if (answer->n_calls) {
         keep_text(r, answer->text, answer->text_length);
         call_tools(r, answer);
@@ -487,49 +368,8 @@ static void act_on(react *r, const moon__answer *answer) {
         finish_with(r, answer);
 }
 
-static void on_after(void *ctx) {
-    react *r = ctx;
-    if (!passed(r)) return;
-    const moon_json *change = moon__asked_change(r->asked);
-    if (!change || hold(r, change, r->held)) take_body(r, r->held, act_on);
-}
-
-static void put_answer(react *r, moon__jw *w) {
-    moon__buf body;
-    moon__buf_init(&body, 256 << 20);
-    moon__json_print(&body, r->held);
-    if (body.status)
-        w->buf->status = body.status;
-    else
-        moon__jw_raw(w, NULL, body.p, body.len);
-    moon__buf_fini(&body);
-}
-
-/* The answer is the chat's, and is gone before the hook has decided. */
-static void consult_after(react *r, const moon__answer *answer) {
-    moon__buf body;
-    moon__jw w;
-    moon_error error = {0};
-    moon__buf_init(&body, 256 << 20);
-    moon__jw_init(&w, &body);
-    moon__jw_object(&w, NULL);
-    moon__jw_str(&w, "agent", r->dialog.agent->base.name, SIZE_MAX);
-    moon__jw_int(&w, "step", r->steps);
-    moon__answer_write(&w, answer);
-    moon__jw_end(&w);
-    moon__json_free(r->held);
-    r->held = NULL;
-    moon_status status = body.status ? moon_error_set(&error, body.status, "the answer is too long for a hook")
-                                     : moon__json_parse(&r->held, body.p, body.len, MOON__JSON_REPAIR, &error);
-    moon__buf_fini(&body);
-    if (status)
-        fail(r, &error);
-    else
-        consult(r, MOON__AFTER_MODEL, put_answer, on_after);
-}
-
 static void on_answer(void *ctx, moon_status status, const moon__answer *answer, const moon_error *error) {
-    react *r = ctx;
+    moon__react *r = ctx;
     r->asking = false;
     leave_line(r);
     if (status == MOON_ENOTFOUND && r->run->runtime->cassette && (r->missed = moon__strdup(error->text))) {
@@ -538,7 +378,7 @@ static void on_answer(void *ctx, moon_status status, const moon__answer *answer,
         return;
     }
     if (status) {
-        finish(r, moon__answer_missing(status, error), NULL, 0, error->text);
+        moon__react_finish(r, moon__answer_missing(status, error), NULL, 0, error->text);
         return;
     }
     moon__tally_answer(&r->dialog.tally, &answer->usage);
@@ -549,21 +389,21 @@ static void on_answer(void *ctx, moon_status status, const moon__answer *answer,
         r->dialog.own++;
     moon__step_answer(r->run, r->key, r->steps, answer, r->step_started_us);
     if (r->run->stopping) return; /* cancel() has arranged the end */
-    if (hooked(r, MOON__AFTER_MODEL) && !r->given)
-        consult_after(r, answer);
+    if (moon__react_hooked(r, MOON__AFTER_MODEL) && !r->given)
+        moon__react_after(r, answer);
     else
-        act_on(r, answer);
+        moon__react_act_on(r, answer);
 }
 
 /* The dialog's agent answers from now on. */
-static void serve(react *r) {
+static void serve(moon__react *r) {
     const moon__agent *agent = r->dialog.agent;
     moon__calls_serve(r->calls, agent);
     r->run->observer = agent->hooks.on_event ? agent : NULL;
 }
 
 /* Where a call has asked for it: the run goes on with another agent. False: it has ended. */
-static bool hand_over(react *r) {
+static bool hand_over(moon__react *r) {
     const moon__handoff *handoff = NULL;
     moon__outcome o = {0};
     for (size_t i = 0; i < moon__calls_count(r->calls) && !handoff; i++) {
@@ -574,7 +414,7 @@ static bool hand_over(react *r) {
     moon_error error = {0};
     moon_stop stop;
     if (moon__handoff_take(handoff, &r->dialog, o.key, o.args, o.args_length, &stop, &error)) {
-        finish(r, stop, NULL, 0, error.text);
+        moon__react_finish(r, stop, NULL, 0, error.text);
         return false;
     }
     serve(r);
@@ -584,11 +424,11 @@ static bool hand_over(react *r) {
 }
 
 static void on_results(void *ctx) {
-    react *r = ctx;
+    moon__react *r = ctx;
     moon_error error = {0};
     r->calling = false;
     if (r->run->stopping) {
-        finish(r, r->run->stop_why, NULL, 0, NULL);
+        moon__react_finish(r, r->run->stop_why, NULL, 0, NULL);
         return;
     }
     for (size_t i = 0; i < moon__calls_count(r->calls); i++) {
@@ -596,7 +436,7 @@ static void on_results(void *ctx) {
         moon_message message = {
             .role = MOON_TOOL_ROLE, .text = o.text, .text_length = o.length, .call_id = o.id, .is_error = !o.ok};
         if (moon__dialog_add(&r->dialog, &message, &error)) {
-            fail(r, &error);
+            moon__react_fail(r, &error);
             return;
         }
     }
@@ -609,13 +449,13 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     moon__agent *agent = (moon__agent *)runnable;
     moon_status status = moon__agent_get_ready(agent, error);
     if (status) return status;
-    react *r = calloc(1, sizeof *r);
+    moon__react *r = calloc(1, sizeof *r);
     if (!r) return moon_error_set(error, MOON_ENOMEM, "no memory for a run");
-    *r = (react){.run = run,
-                 .lane = run->runtime->next_lane++,
-                 .next = {.fn = begin, .ctx = r},
-                 .budget = {.run = run, .ready = ask, .ctx = r},
-                 .ticket = {.run = run, .ready = request, .ctx = r}};
+    *r = (moon__react){.run = run,
+                       .lane = run->runtime->next_lane++,
+                       .next = {.fn = begin, .ctx = r},
+                       .budget = {.run = run, .ready = ask, .ctx = r},
+                       .ticket = {.run = run, .ready = request, .ctx = r}};
     moon__limits_tighten(&run->limits, &agent->limits);
     status = moon__calls_new(&r->calls, &(moon__calls_options){.run = run, .done = on_results, .ctx = r}, error);
     if (!status) status = moon__dialog_open(&r->dialog, run, agent, error);
@@ -633,7 +473,7 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
 
 /* A branch whose time is up, while the whole goes on: that belongs to what is recorded. Where it cannot be written it
  * is missing when it is played, which is told then. */
-static void note_late(const react *r) {
+static void note_late(const moon__react *r) {
     const moon_run *run = r->run;
     moon_error error;
     if (!run->runtime->cassette || run->stop_why != MOON_STOP_SECONDS || run->tree->root->stopping) return;
@@ -643,7 +483,7 @@ static void note_late(const react *r) {
 
 static void cancel(moon_runnable *runnable, moon_run *run) {
     (void)runnable;
-    react *r = run->state;
+    moon__react *r = run->state;
     if (r->asking) {
         note_late(r);
         r->dialog.chat->model->ops->cancel(r->dialog.chat);
@@ -666,11 +506,11 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
 const moon__runnable_ops moon__agent_ops = {.start = start, .cancel = cancel, .free = moon__agent_free};
 
 const char *moon__react_missed(const moon_run *run, bool *late) {
-    const react *r = run->runnable->ops == &moon__agent_ops ? run->state : NULL;
+    const moon__react *r = run->runnable->ops == &moon__agent_ops ? run->state : NULL;
     *late = r && r->late;
     return r ? r->missed : NULL;
 }
 
 moon__calls *moon__react_calls(const moon_run *run) {
-    return run->runnable->ops == &moon__agent_ops && run->state ? ((react *)run->state)->calls : NULL;
+    return run->runnable->ops == &moon__agent_ops && run->state ? ((moon__react *)run->state)->calls : NULL;
 }
