@@ -218,6 +218,13 @@ static void test_chain__state(void **state) {
          "= 1 ctx.state.t = { p = 1 } ctx.state.t = { q = 2 } ctx.state.s = 1 ctx.state.s = 2 return { "
          "ctx.state.m, ctx.state.t.p, ctx.state.t.q, ctx.state.s } end }",
          "[3,1,2,3]", NULL},
+        {"what stays in its branch",
+         "chain.seq { state = { k = 'local' }, function() return { 'p', 'q' } end, chain.each(chain.seq { function(v, "
+         "ctx) "
+         "ctx.state.k = v .. '!' end, function(_, ctx) return ctx.state.k end }), function(v, ctx) return { v[1], "
+         "v[2], "
+         "tostring(ctx.state.k) } end }",
+         "[\"p!\",\"q!\",\"nil\"]", NULL},
         {"a reducer that throws",
          "chain.seq { state = { k = function() error 'bad' end }, chain.all { function(_, ctx) "
          "ctx.state.k = 1 end, function(_, ctx) ctx.state.k = 2 end } }",

@@ -5,7 +5,7 @@
 -- assigns is a contribution, which joins the state when the branch has ended, in the order of the branches, not of their ends. So a
 -- run that is resumed comes to the same state. Two branches may assign the same name only if a reducer says what becomes of it.
 --
---   state = { notes = "append", scores = "merge", best = "max", seen = function(old, new) return … end }
+--   state = { notes = "append", draft = "local", scores = "merge", best = "max", seen = function(old, new) return … end }
 local host = ...
 local type, pairs, ipairs, next, error, tostring, setmetatable, format =
   type, pairs, ipairs, next, error, tostring, setmetatable, string.format
@@ -39,6 +39,10 @@ function reducers.sum(old, new) return (old or 0) + new end
 function reducers.first(old, new) if old == nil then return new end return old end
 function reducers.last(_, new) return new end
 
+-- What stays in the branch that assigned it: working space of a chain that runs in several branches.
+local function stays(_, new) return new end
+reducers["local"] = stays
+
 local function copy(v, depth)
   if type(v) ~= "table" then return v end
   if depth > 100 then error("ctx.state: a value is nested too deeply", 0) end
@@ -64,7 +68,7 @@ local function assign(s, name, value)
   local reduce, now = s.reducers[name], value
   if reduce and value ~= nil then now = reduce(read(s, name), value) end
   s.values[name] = now == nil and NOTHING or now
-  if s.writes then s.writes[#s.writes + 1] = { name, value } end
+  if s.writes and reduce ~= stays then s.writes[#s.writes + 1] = { name, value } end
 end
 
 -- A new state; within a branch, a view of parent.
@@ -99,7 +103,7 @@ function host.check_reducers(what, list)
   for name, reduce in pairs(list) do
     local f = type(reduce) == "function" and reduce or reducers[reduce]
     if type(name) ~= "string" or not f then
-      host.raise(format('%s: state.%s: a reducer is a function, "append", "merge", "max", "min", "sum", "first" or "last"', what,
+      host.raise(format('%s: state.%s: a reducer is a function, "append", "merge", "max", "min", "sum", "first", "last" or "local"', what,
         tostring(name)))
     end
     out[name] = f
