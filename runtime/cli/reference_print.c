@@ -44,8 +44,8 @@ void moon__reference_list(moon__buf *out, const moon__cli_term *term, const moon
     }
 }
 
-/* The lines of one kind, each with its text under it; title before the first. */
-static void put_lines(moon__buf *out, const moon__ref_entry *entry, moon__ref_tag tag, const char *title) {
+/* The lines of one kind, each with its text under it; title before the first. False: there are none. */
+static bool put_lines(moon__buf *out, const moon__ref_entry *entry, moon__ref_tag tag, const char *title) {
     moon__slice doc = moon__ref_doc(entry);
     moon__ref_line line;
     bool any = false;
@@ -63,17 +63,7 @@ static void put_lines(moon__buf *out, const moon__ref_entry *entry, moon__ref_ta
         put(out, line.text);
         moon__buf_char(out, '\n');
     }
-}
-
-/* The tables that a function takes, so that one need not look them up. */
-static void put_taken(moon__buf *out, const moon__reference *reference, const moon__ref_entry *entry) {
-    moon__slice doc = moon__ref_doc(entry);
-    moon__ref_line line;
-    while (moon__ref_next(&doc, &line)) {
-        bool takes = line.tag == MOON__TAG_PARAM || line.tag == MOON__TAG_OVERLOAD;
-        const moon__ref_entry *type = takes ? moon__ref_type(reference, line.type) : NULL;
-        if (type) put_lines(out, type, MOON__TAG_FIELD, type->name);
-    }
+    return any;
 }
 
 /* The class that a class is made from. */
@@ -83,6 +73,17 @@ static const moon__ref_entry *parent_of(const moon__reference *reference, const 
     while (moon__ref_next(&doc, &line))
         if (line.tag == MOON__TAG_CLASS) return moon__ref_type(reference, line.type);
     return NULL;
+}
+
+/* The tables that a function takes, so that one need not look them up. */
+static void put_taken(moon__buf *out, const moon__reference *reference, const moon__ref_entry *entry) {
+    moon__slice doc = moon__ref_doc(entry);
+    moon__ref_line line;
+    while (moon__ref_next(&doc, &line)) {
+        bool takes = line.tag == MOON__TAG_PARAM || line.tag == MOON__TAG_OVERLOAD;
+        const moon__ref_entry *type = takes ? moon__ref_type(reference, line.type) : NULL;
+        while (type && put_lines(out, type, MOON__TAG_FIELD, type->name)) type = parent_of(reference, type);
+    }
 }
 
 static void put_members(moon__buf *out, const moon__cli_term *term, const moon__reference *reference,

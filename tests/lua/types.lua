@@ -33,7 +33,7 @@ return function(types, ctx)
     if value == nil then wrong[#wrong + 1] = name .. ' is documented, and not there' end
   end
   -- A field that is documented is taken: null is of the wrong type for it, but not unknown.
-  local chain, step = moon.chain, function() end
+  local chain, way, step = moon.chain, moon.way, function() end
   local tables = {
     AgentSpec = moon.agent, ToolSpec = moon.tool, CodeSpec = moon.code, PromptSpec = moon.prompt,
     PromptFileOptions = function(o) moon.prompt.file("prompts/rules.md", o) end, WaitOptions = function(o) moon.wait("x", o) end,
@@ -41,8 +41,19 @@ return function(types, ctx)
     TableOptions = function(o) moon.parse.table("x", o) end, BatchOptions = function(o) agent:batch({}, o) end,
     AsToolOptions = function(o) agent:as_tool(o) end, RetryOptions = function(o) chain.retry(step, o) end,
     VoteOptions = function(o) chain.vote(step, o) end, CacheOptions = function(o) chain.cache(step, o) end,
+    ChainOptions = function(o) chain.tap(step, o) end, EachOptions = function(o) chain.each(step, o) end,
+    ReduceOptions = function(o) chain.reduce(step, o) end, TimeoutOptions = function(o) chain.timeout(step, o) end,
+    Limits = function(o) moon.agent { limits = o } end, Hooks = function(o) moon.agent { hooks = o } end,
+    Handoff = function(o) moon.agent { handoffs = { o } } end,
+    WayOptions = function(o) way.chain_of_thought(step, o) end, ZeroShotOptions = function(o) way.zero_shot(step, o) end,
+    FewShotOptions = function(o) way.few_shot(step, o) end, SelfConsistencyOptions = function(o) way.self_consistency(step, o) end,
+    StepBackOptions = function(o) way.step_back(step, o) end, LeastToMostOptions = function(o) way.least_to_most(step, o) end,
+    SelfAskOptions = function(o) way.self_ask(step, o) end, PlanOptions = function(o) way.plan_and_execute(step, o) end,
+    ReactOptions = function(o) way.react(step, o) end, ProgramOptions = function(o) way.program_of_thought(step, o) end,
+    ReflexionOptions = function(o) way.reflexion(step, o) end, TreeOptions = function(o) way.tree_of_thoughts(step, o) end,
+    SupervisorOptions = function(o) way.supervisor(agent, o) end, DebateOptions = function(o) way.debate({ step, step }, o) end,
   }
-  for class, fields in types:gmatch '@class moonlet%.(%w+)\n(%-%-%-@field.-)\n\n' do
+  for class, fields in types:gmatch '@class moonlet%.(%w+)[^\n]*\n(%-%-%-@field.-)\n\n' do
     for field in (tables[class] and fields or ''):gmatch '@field ([%w_]+)' do
       local ok, why = pcall(tables[class], { [field] = moon.json.null })
       why = ok and '' or tostring(why)

@@ -35,6 +35,11 @@ class Doc(harness.Case):
         self.assertTrue(out.startswith("moon.agent(spec: moonlet.AgentSpec): moonlet.Agent\n\nDescribes an agent."), out)
         self.assertIn("\nmoonlet.AgentSpec:\n  name?: string\n      Shown in events", out)
 
+    def test_options_are_shown_with_those_that_all_take(self):
+        out = self.doc("moon.way.few_shot")
+        self.assertRegex(out, r"(?s)\nmoonlet\.FewShotOptions:\n.*\nmoonlet\.WayOptions:\n.*  keep\?: boolean\n.*\nmoonlet\.ChainOptions:\n.*  state\?: ")
+        self.assertNotIn("moonlet.Runnable:", self.doc("moon.way.supervisor"))
+
     def test_modules_and_handles_list_their_members(self):
         self.assertRegex(self.doc("moon.parse"), r"\nmembers:\n  moon\.parse\.list +The items of a list: .*\n")
         self.assertIn("\n  Runnable:run ", self.doc("moonlet.Agent"))
