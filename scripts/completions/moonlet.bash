@@ -4,6 +4,7 @@ _moonlet_runs() { moonlet runs 2>/dev/null | sed 1d | cut -d' ' -f1; }
 _moonlet() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-} words=
   local kept="--cwd --journal --help"
+  local agents="ask brief changelog commit-message dependencies docs-drift explain fix-tests refactor review security test-gaps todos"
   local common="--cwd --output --json --yes --policy --plugin --config --quiet --verbose --no-color --help"
   compopt +o default 2>/dev/null
   COMPREPLY=()
@@ -31,7 +32,11 @@ _moonlet() {
       mapfile -t COMPREPLY < <(compgen -W "ask tell retry fail" -- "$cur")
       return
       ;;
-    --keep | --at | --input | --why | --state | -f | --filter | --timeout) return ;;
+    -f | --format)
+      if [ "$command" = graph ]; then mapfile -t COMPREPLY < <(compgen -W "mermaid dot svg json" -- "$cur"); fi
+      return
+      ;;
+    --keep | --at | --input | --why | --state | --filter | --timeout) return ;;
     -m | --model | -p | --prompt | --policy | --base-url) return ;;
   esac
   if [ "$COMP_CWORD" -eq 1 ]; then
@@ -41,7 +46,7 @@ _moonlet() {
       run)
         words="--model --base-url --prompt --limit --output-file --output-schema --cassette --record --journal --park --snapshots --continue $common"
         if [ "$COMP_CWORD" -eq 2 ]; then
-          words="$words ask brief changelog commit-message dependencies docs-drift explain fix-tests refactor review security test-gaps todos"
+          words="$words $agents"
           compopt -o default 2>/dev/null
         fi
         ;;
@@ -74,7 +79,11 @@ _moonlet() {
         words=$common
         if [ "$COMP_CWORD" -eq 2 ]; then words="$words $(moonlet tools 2>/dev/null | cut -d' ' -f1)"; fi
         ;;
-      graph) words="--format --output-file --plugin --help"; compopt -o default 2>/dev/null ;;
+      graph)
+        words="--format --output-file --plugin --help"
+        if [ "$COMP_CWORD" -eq 2 ]; then words="$words $agents"; fi
+        compopt -o default 2>/dev/null
+        ;;
       new) if [ "$COMP_CWORD" -eq 2 ]; then words="agent tool --help"; else compopt -o default 2>/dev/null; fi ;;
       doc) words="--markdown --types --help $(moonlet doc 2>/dev/null | sed -n 's/^  \([^ ]*\).*/\1/p')" ;;
       doctor) words="--json --model --cwd --config --help" ;;

@@ -18,6 +18,7 @@ complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a gc -d "rem
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a test -d "run the tests of agents"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a tools -d "list the tools"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a call -d "call one tool"
+complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a graph -d "draw a script's agents, tools and flow"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a new -d "write an agent or a plugin project"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a doc -d "the reference of the Lua API"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a doctor -d "what is found here"
@@ -52,7 +53,7 @@ complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay 
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs tools doctor" -l json -d "JSON"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -s y -l yes -d "allow what would be asked for"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -l policy -x -d "TOOL=allow, ask or deny"
-complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay test tools" -l plugin -r -d "load a plugin"
+complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay test tools graph" -l plugin -r -d "load a plugin"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay doctor" -l config -r -d "the configuration of the user"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -s q -l quiet -d "errors only"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay test" -s v -l verbose -d "progress and streamed text"
@@ -88,7 +89,6 @@ complete -c moonlet -n "__fish_seen_subcommand_from gc" -l keep -x -d "runs that
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -l waiting -d "those that wait too"
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -s n -l dry-run -d "only say"
 
-complete -c moonlet -n "__fish_seen_subcommand_from graph" -F
+complete -c moonlet -n "__fish_seen_subcommand_from graph" -F -a "ask brief changelog commit-message dependencies docs-drift explain fix-tests refactor review security test-gaps todos"
 complete -c moonlet -n "__fish_seen_subcommand_from graph" -s f -l format -x -a "mermaid dot svg json" -d "the format"
 complete -c moonlet -n "__fish_seen_subcommand_from graph" -s o -l output-file -r -d "write it to a file"
-complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a graph -d "draw a script's agents, tools and flow"
