@@ -155,6 +155,44 @@ return moon.agent { name = "lead", tools = { "search", worker:as_tool { name = "
         self.assertIn("n1 -.->|\"calls\"| n2", self.moonlet("graph", script).out)
         xml.dom.minidom.parseString(self.moonlet("graph", script, "-f", "svg").raw_out)
 
+    def test_agents_that_hand_over_to_each_other(self):
+        script = self.file("desk.lua", """local moon = require "moonlet"
+local writer = moon.agent { name = "writer", tools = {}, hooks = { on_event = print, before_tool = print } }
+local triage
+local coder = moon.agent { name = "coder", tools = {}, handoffs = { function() return triage end, { agent = writer, filter = "last" } } }
+triage = moon.agent { name = "triage", tools = {}, handoffs = { coder, writer } }
+return moon.chain.seq { triage, writer }""")
+        triage, again = json.loads(self.moonlet("graph", script, "-f", "json").out)["steps"]
+        coder, short = triage["handoffs"]
+        self.assertEqual(coder["handoffs"][0], {"kind": "agent", "name": "triage", "again": True})
+        self.assertEqual(coder["handoffs"][1]["hooks"], ["before_tool", "on_event"])
+        self.assertEqual(short, {"kind": "agent", "name": "writer", "again": True})
+        self.assertNotIn("again", again)
+        self.assertNotIn("hooks", triage)
+        lines = [line.strip() for line in self.moonlet("graph", script).out.splitlines()]
+        for edge in ('n2 -.->|"hands off"| n3', 'n3 -.->|"hands off"| n2', 'n3 -.->|"hands off"| n4', 'n2 -.->|"hands off"| n4'):
+            self.assertIn(edge, lines)
+        self.assertEqual(sum("agent triage" in line for line in lines), 1)
+        xml.dom.minidom.parseString(self.moonlet("graph", script, "-f", "svg").raw_out)
+
+    def test_a_circle_of_many_agents_is_described_once_each(self):
+        script = self.file("mesh.lua", """local moon = require "moonlet"
+local agents = {}
+for i = 1, 30 do
+  local to = {}
+  for k = 1, 30 do if k ~= i then to[#to + 1] = function() return agents[k] end end end
+  agents[i] = moon.agent { name = "a" .. i, tools = {}, handoffs = to }
+end
+return agents[1]""")
+        out = self.moonlet("graph", script)
+        self.assertEqual((out.code, out.out.count('("agent ')), (0, 30), out)
+
+    def test_a_function_that_gives_no_agent_is_named(self):
+        script = self.file("none.lua", 'local moon = require "moonlet"\nreturn moon.agent { name = "a", tools = {}, handoffs = { function() end } }')
+        done = self.moonlet("graph", script)
+        self.assertEqual(done.code, 2, done)
+        self.assertIn("handoffs[1]: the function gave a nil instead of an agent", done.err)
+
     def test_what_has_no_graph(self):
         model = self.file("model.lua", MODEL)
         for args, why in (((model,), "is a model"), (("none.lua",), "no script"), ((self.team, "-f", "png"), 'no format "png"'),

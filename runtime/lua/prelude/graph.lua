@@ -47,7 +47,7 @@ end
 
 -- Walks the tree; w has node(id, node), group(id, title), close(), edge(from, to, text, dashed).
 local function walk(root, w)
-  local n = 0
+  local n, agents = 0, {} -- agents: the ids by name, for those that are told of a second time
   local visit
 
   local function link(from, to, text)
@@ -60,6 +60,7 @@ local function walk(root, w)
     local id = "n" .. n
     if not node.steps then
       w.node(id, node)
+      if node.kind == "agent" then agents[node.name] = id end
       link(from, id, text)
       for _, inner in ipairs(node.runs or {}) do
         local first = "n" .. (n + 1)
@@ -67,9 +68,12 @@ local function walk(root, w)
         w.edge(id, first, "calls", true)
       end
       for _, inner in ipairs(node.handoffs or {}) do
-        local first = "n" .. (n + 1)
-        visit(inner, {}, nil)
-        w.edge(id, first, "hands off", true)
+        local to = inner.again and agents[inner.name]
+        if not to then
+          to = "n" .. (n + 1)
+          visit(inner, {}, nil)
+        end
+        w.edge(id, to, "hands off", true)
       end
       return { id }
     end

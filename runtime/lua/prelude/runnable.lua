@@ -126,7 +126,7 @@ end
 
 local describe
 
-local open = {} -- agents that are being described: they may refer to each other
+local open, told = {}, {} -- agents that are being described: they may refer to each other; and those that have been
 
 -- The names of an agent's tools, and what runs behind those that run something.
 local function describe_tools(tools)
@@ -143,15 +143,40 @@ local function describe_tools(tools)
   return names, runs[1] and runs or nil
 end
 
+-- Those to whom an agent may hand over; one that is told of elsewhere in the tree only by its name. A list of all agents may stand in each
+-- of them: described whole at every place, ten would be millions.
+local function describe_handoffs(list)
+  local out = {}
+  for i, to in ipairs(list) do
+    if type(to) == "table" then to = to.agent end
+    if type(to) == "function" then to = to() end
+    local kind, name = what(to)
+    if kind ~= "agent" then raise(format("describe: handoffs[%d]: the function gave a %s instead of an agent", i, kind or type(to))) end
+    out[i] = told[to] and { kind = "agent", name = name, again = true } or describe(to)
+  end
+  return out[1] and out or nil
+end
+
+local hook_names = { "before_model", "after_model", "before_tool", "after_tool", "on_event" }
+
+local function describe_hooks(hooks)
+  local names = {}
+  for _, name in ipairs(hook_names) do
+    if hooks[name] then names[#names + 1] = name end
+  end
+  return names[1] and names or nil
+end
+
 local function describe_agent(handle, name, spec)
   local model = spec.model
   if model ~= nil and type(model) ~= "string" then model = "a script's own" end
-  open[handle] = true
+  open[handle], told[handle] = true, true
   local names, runs
   if spec.tools then names, runs = describe_tools(spec.tools) end
+  local handoffs = spec.handoffs and describe_handoffs(spec.handoffs)
   open[handle] = nil
-  return { kind = "agent", name = name, description = spec.description, model = model, tools = names, runs = runs,
-    input = { type = "string" }, output = schema(spec.output, "output") or { type = "string" } }
+  return { kind = "agent", name = name, description = spec.description, model = model, tools = names, runs = runs, handoffs = handoffs,
+    hooks = spec.hooks and describe_hooks(spec.hooks), input = { type = "string" }, output = schema(spec.output, "output") or { type = "string" } }
 end
 
 local function plain(options)
@@ -191,7 +216,10 @@ function describe(handle)
   return out
 end
 
--- handle:describe(): its name, kind, input and output as JSON Schema, and of a chain its steps.
-function methods.describe(self) return describe(self) end
+-- handle:describe(): its name, kind, input and output as JSON Schema, of a chain its steps, of an agent those that it may hand over to.
+function methods.describe(self)
+  open, told = {}, {}
+  return describe(self)
+end
 
 for name, f in pairs(methods) do methods[name] = host.public(f) end

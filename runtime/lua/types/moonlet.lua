@@ -196,7 +196,8 @@ function Runnable:describe() end
 ---@field model? string
 ---@field tools? string[] Names of those that are listed.
 ---@field runs? moonlet.Description[] The agents and chains behind an agent's tools.
----@field handoffs? moonlet.Description[] To whom an agent may hand over; of one that is being described already only kind and name.
+---@field handoffs? moonlet.Description[] To whom an agent may hand over; of one that is described elsewhere in the tree only kind and name.
+---@field again? true It is described elsewhere.
 ---@field hooks? string[] The names of an agent's hooks.
 ---@field input? table
 ---@field output? table
