@@ -65,5 +65,40 @@ class Steps(harness.Case):
             self.assertTrue(checked or not title, f"{title}: nothing is compared")
 
 
+class Links(harness.Case):
+    def test_they_lead_somewhere(self):
+        def anchors(page):
+            return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^#+ (.*)$", page.read_text())}
+
+        for page in sorted((harness.SOURCE / "docs").glob("*.md")) + [harness.SOURCE / "README.md"]:
+            text = re.sub(r"(?ms)^```.*?^```$|`[^`\n]*`", "", page.read_text())
+            for target in re.findall(r"\]\(([^)]+)\)", text):
+                path, _, anchor = target.partition("#")
+                if "://" in path:
+                    continue
+                with self.subTest(page.name, target=target):
+                    file = page.parent / path if path else page
+                    self.assertTrue(file.exists())
+                    if anchor:
+                        self.assertIn(anchor, anchors(file))
+
+
+class Snippets(harness.Case):
+    """Snippets that are whole scripts can be loaded; nothing in them is run."""
+
+    def test_they_describe_something(self):
+        self.file("prompts/review.md", "Review {{path}}.")
+        n = 0
+        for page in sorted((harness.SOURCE / "docs").glob("*.md")) + [harness.SOURCE / "README.md"]:
+            for text in re.findall(r'(?ms)^```lua\n((?:-- [^\n]*\n)?local moon = require "moonlet"\n.*?)^```$', page.read_text()):
+                if not re.search(r"(?m)^return (?!moon\.model)", text) or re.search(r'"\w+\.lua"', text):
+                    continue
+                with self.subTest(page.name, text=text):
+                    done = self.moonlet("graph", self.file("snippet.lua", text))
+                    self.assertEqual((done.code, done.err), (0, ""), done)
+                n += 1
+        self.assertGreater(n, 15)
+
+
 if __name__ == "__main__":
     harness.main()

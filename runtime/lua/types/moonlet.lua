@@ -751,11 +751,12 @@ function Prompt:hash() end
 ---@return string[]
 function Prompt:variables() end
 
----Takes apart what a model wrote. Each function gives a value, or nil and a text that says what was wrong, to be told to the model.
+---Takes apart what a model wrote. Each function gives a value, or nil and a text that says what was wrong, to be told to the model. All take time linear
+---in the text.
 ---@class moonlet.parse
 moon.parse = {}
 
----The items of a list: bullets, numbers, or one line with commas. Prose around it is left aside.
+---The items of a list: bullets, numbers, or one line with commas. Prose around it is left aside; items within an item stay in its text.
 ---@param text string
 ---@param options? moonlet.ListOptions
 ---@return string[]? items
@@ -780,7 +781,7 @@ function moon.parse.enum(text, choices, options) end
 ---@class moonlet.EnumOptions
 ---@field within? boolean Looks for one alone anywhere in the text too; "not ok" then counts as "ok".
 
----The first Markdown table of a text.
+---The first Markdown table of a text. A row with more or fewer cells than the header is an error.
 ---@param text string
 ---@param options? moonlet.TableOptions
 ---@return moonlet.Table? table
@@ -817,6 +818,7 @@ function moon.parse.codes(text, language) end
 ---@field line integer Where it begins in the text.
 
 ---The text as JSON, or the first object or array in its prose, checked against a schema. A broken value is an error; a piece of one is never taken for the whole.
+---A schema for objects passes over arrays such as `[1]`.
 ---@param text string
 ---@param schema? moonlet.Schema
 ---@return any value
