@@ -82,6 +82,15 @@ class Doc(harness.Case):
         self.assertEqual(guide, set(re.findall(r"@field (\w+)", block)))
 
 
+class Guides(harness.Case):
+    def test_they_have_every_combinator_and_every_way(self):
+        types = TYPES.read_text()
+        for page, part, module, besides in (("lua.md", "## Chains", "chain", set()), ("ways.md", "# Ways of prompting", "way", {"similarity"})):
+            text = (harness.SOURCE / "docs" / page).read_text().split(f"{part}\n")[1].split("\n## ")[0]
+            told = set(re.findall(r"(?m)^\| `(\w+)[ (]", text))
+            self.assertEqual(told, set(re.findall(rf"\nfunction moon\.{module}\.(\w+)\(", types)) - besides, page)
+
+
 class Schema(harness.Case):
     def test_the_page_names_the_words_that_count(self):
         page = (harness.SOURCE / "docs" / "schema.md").read_text()
