@@ -35,6 +35,8 @@ moon__lua_tool *moon__lua_tool_like(moon__script *script, int fn, const moon_too
 moon__lua_tool *moon__lua_tool_at(lua_State *L, int index);
 moon_runnable *moon__lua_agent_at(lua_State *L, int index);
 moon_runnable *moon__lua_chain_at(lua_State *L, int index);
+/* A registered tool's name: the string at index, or that of a handle from moon.tool(name). NULL: neither. */
+const char *moon__lua_tool_name(lua_State *L, int index);
 /* Pushes a handle of it; takes a reference. */
 void moon__lua_chain_push(lua_State *L, moon_runnable *runnable);
 /* A chain that was given no name is called after the script at path. */

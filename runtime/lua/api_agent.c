@@ -63,6 +63,7 @@ static void push_code(lua_State *L, int tools) {
  * and gives their number. */
 static size_t split_tools(lua_State *L, int spec) {
     size_t own = 0, names = 0;
+    const char *name, *kind;
     bool code = false;
     int type = lua_getfield(L, spec, "tools");
     int tools = lua_gettop(L);
@@ -87,8 +88,13 @@ static size_t split_tools(lua_State *L, int spec) {
         else if (lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "lua") == 0) {
             code = true;
             lua_pop(L, 1);
-        } else if (lua_type(L, -1) == LUA_TSTRING)
+        } else if ((name = moon__lua_tool_name(L, -1))) {
+            lua_pushstring(L, name);
             lua_rawseti(L, tools + 1, (lua_Integer)++names);
+            lua_pop(L, 1);
+        } else if ((kind = moon__lua_kind(L, -1)))
+            luaL_error(L, "moon.agent: tools[%d] is %s %s; what makes a tool of it is :as_tool { description = … }",
+                       (int)i, kind[0] == 'a' ? "an" : "a", kind);
         else
             luaL_error(L, "moon.agent: tools[%d]: a %s is no tool (a name, or what moon.tool gives)", (int)i,
                        luaL_typename(L, -1));

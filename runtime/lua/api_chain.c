@@ -101,6 +101,16 @@ static moon_runnable **push_handle(lua_State *L, int definition) {
     return handle;
 }
 
+const char *moon__lua_tool_name(lua_State *L, int index) {
+    if (lua_type(L, index) == LUA_TSTRING) return lua_tostring(L, index);
+    moon_runnable *runnable = moon__lua_chain_at(L, index);
+    int top = lua_gettop(L);
+    bool tool = runnable && lua_getiuservalue(L, index, 1) == LUA_TTABLE &&
+                lua_getfield(L, -1, "kind") == LUA_TSTRING && strcmp(lua_tostring(L, -1), "tool") == 0;
+    lua_settop(L, top);
+    return tool ? moon_runnable_name(runnable) : NULL;
+}
+
 void moon__lua_chain_push(lua_State *L, moon_runnable *runnable) {
     moon_runnable **handle = lua_newuserdatauv(L, sizeof *handle, 1);
     *handle = moon_runnable_ref(runnable);

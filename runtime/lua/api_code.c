@@ -219,8 +219,8 @@ static void read_tools(lua_State *L, moon__code *code, int index) {
             add_callable(L, code, own->name,
                          &(moon__tool_use){
                              .own = &own->record, .release = moon__lua_tool_release, .owner = moon__lua_tool_ref(own)});
-        else if (lua_type(L, -1) == LUA_TSTRING)
-            add_named(L, code, lua_tostring(L, -1));
+        else if (moon__lua_tool_name(L, -1))
+            add_named(L, code, moon__lua_tool_name(L, -1));
         else
             luaL_error(L, "moon.code: tools[%d]: a %s is no tool", (int)i, luaL_typename(L, -1));
         lua_pop(L, 1);

@@ -350,11 +350,13 @@ static void on_event(void *ctx, const moon_event *event) {
     tell(set);
 }
 
-/* { type, path, seq, … }: the body's members and where it is from */
+/* { type, path, seq, body } */
 static int push_event(lua_State *L, children *set) {
     heard *h = set->first;
     moon_error error;
-    if (!moon__lua_parse(L, h->event.body, h->event.body_length, MOON__NULLS_ARE_NIL, &error)) lua_newtable(L);
+    lua_createtable(L, 0, 4);
+    if (moon__lua_parse(L, h->event.body, h->event.body_length, MOON__NULLS_ARE_NIL, &error))
+        lua_setfield(L, -2, "body");
     lua_pushstring(L, moon_event_type_text(h->event.type));
     lua_setfield(L, -2, "type");
     lua_pushstring(L, h->event.path);

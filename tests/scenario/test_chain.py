@@ -151,8 +151,10 @@ class Graph(harness.Case):
     def test_agents_behind_tools(self):
         script = self.file("lead.lua", """local moon = require "moonlet"
 local worker = moon.agent { name = "worker <&>", tools = {} }
-return moon.agent { name = "lead", tools = { "search", worker:as_tool { name = "worker" } } }""")
-        self.assertIn("n1 -.->|\"calls\"| n2", self.moonlet("graph", script).out)
+return moon.agent { name = "lead", tools = { moon.tool "search", worker:as_tool { name = "worker" } } }""")
+        drawn = self.moonlet("graph", script).out
+        self.assertIn("n1 -.->|\"calls\"| n2", drawn)
+        self.assertIn("search, worker", drawn)
         xml.dom.minidom.parseString(self.moonlet("graph", script, "-f", "svg").raw_out)
 
     def test_agents_that_hand_over_to_each_other(self):

@@ -267,6 +267,8 @@ static void test_chain__handles(void **state) {
          "function() local t = moon.tool { name = 't', description = 'd', params = { n = 'integer' }, call = "
          "print } return t:run { m = 4 } end",
          NULL, "n"},
+        {"a chain among an agent's tools", "function() moon.agent { tools = { chain.seq { a } } } end", NULL,
+         "tools[1] is a chain; what makes a tool of it is :as_tool"},
         {"no such tool", "function() return moon.tool 'git.lgo' end", NULL, "there is no tool \"git.lgo\""},
         {"with", "chain.seq { fail 'f', chain.all { fail 'g' } }:with { model = m }", "[\"g<f<x>>\"]", NULL},
         {"describe",
@@ -276,7 +278,7 @@ static void test_chain__handles(void **state) {
         {"stream",
          "function(x) local s, seen = chain.seq { a, b }:stream(x), {} for e in s do if e.type == 'model.delta' or "
          "e.type == "
-         "'run.finished' then seen[#seen + 1] = e.path .. e.text end end return { seen, s:result() } end",
+         "'run.finished' then seen[#seen + 1] = e.path .. e.body.text end end return { seen, s:result() } end",
          "[[\"1.1a<x>\",\"1.1a<x>\",\"1.2b<a<x>>\",\"1.2b<a<x>>\",\"1b<a<x>>\"],\"b<a<x>>\"]", NULL},
         {"a stream that is not heard to its end",
          "function(x) local s = a:stream(x) s() local v = s:result() return v .. b:run(x) end", "a<x>b<x>", NULL},

@@ -15,9 +15,11 @@ moon.chain = chain
 
 -- ---- steps ----
 
+-- The error for whoever asked; the traceback, which is for people, into the run's log.
 local function handler(err)
   if type(err) == "table" then return err end
-  return host.error(host.traceback(tostring(err)), "failed")
+  moon.log.debug(host.traceback(tostring(err)))
+  return host.error(tostring(err), "failed")
 end
 
 -- What a run of a node does, as a whole run or as a branch.

@@ -159,7 +159,7 @@ function Runnable:run(input) end
 ---```lua
 ---local stream = writer:stream(input)
 ---for event in stream do
----  if event.type == "tool.intent" then moon.log.info("%s calls %s", event.path, event.tool) end
+---  if event.type == "tool.intent" then moon.log.info("%s calls %s", event.path, event.body.tool) end
 ---end
 ---local answer, err = stream:result()
 ---```
@@ -224,11 +224,12 @@ function Runnable:describe() end
 ---@overload fun(): moonlet.StreamEvent?
 local Stream = {}
 
----An event of a stream: these and the members of its body, as [events.md](events.md) lists them.
+---An event of a stream.
 ---@class moonlet.StreamEvent
 ---@field type string
 ---@field path string Whose it is.
 ---@field seq? integer Absent from those that are only shown, such as `model.delta`.
+---@field body table Its members stand in [events.md](events.md).
 
 ---Waits for the end.
 ---@return any answer # nil if it failed
@@ -292,7 +293,7 @@ function Ctx:progress(text) end
 ---```
 ---
 ---All take `name`, for errors and drawings, and `state`: how names of `ctx.state` that several branches assign are joined, by `"append"`, `"merge"`,
----`"max"`, `"min"`, `"sum"`, `"first"`, `"last"` or a function(old, new).
+---`"max"`, `"min"`, `"sum"`, `"first"`, `"last"`, `"local"` (it stays in its branch) or a function(old, new).
 ---@class moonlet.chain
 moon.chain = {}
 
