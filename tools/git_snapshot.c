@@ -28,13 +28,19 @@ static bool is_id(const char *run) {
     return n && n < 64 && !run[n];
 }
 
+/* On success job->git is there. */
 static moon_status begin(moon__git_job *job, const char *workspace, const char *run, moon_error *error) {
     job->root = workspace;
-    if (!is_id(run)) return moon_error_set(error, MOON_EINVAL, "\"%.60s\" is no id of a run", run);
-    if (moon__git_begin(job)) return failed(job, MOON_EUNSUPPORTED, error);
-    if (job->top) return MOON_OK;
-    moon__git_fail(job, "the repository %.300s is bare: it has no work tree", workspace);
-    return failed(job, MOON_EUNSUPPORTED, error);
+    moon_status status = MOON_OK;
+    if (!is_id(run))
+        status = moon_error_set(error, MOON_EINVAL, "\"%.60s\" is no id of a run", run);
+    else if (moon__git_begin(job))
+        status = failed(job, MOON_EUNSUPPORTED, error);
+    else if (!job->top) {
+        moon__git_fail(job, "the repository %.300s is bare: it has no work tree", workspace);
+        status = failed(job, MOON_EUNSUPPORTED, error);
+    }
+    return status || job->git ? status : MOON_EUNSUPPORTED;
 }
 
 static moon__git_job job_of(const moon_snapshot_request *request) {
@@ -95,7 +101,7 @@ static int write_commit(moon__git_job *job, const moon_snapshot_request *request
     char name[sizeof((moon_snapshot *)0)->ref];
     if (r->head) git->oid_tostr(head, sizeof head, git->commit_id(r->head));
     if (r->before) parents[n++] = r->before;
-    if (r->head && (!r->before || strcmp(head, request->before->head) != 0)) parents[n++] = r->head;
+    if (r->head && (!r->before || !request->before || strcmp(head, request->before->head) != 0)) parents[n++] = r->head;
     const char *label = request->label ? request->label : "snapshot";
     snprintf(message, sizeof message, "%.500s\n\nThe workspace of run %s after its event %" PRIu64 ".\n", label,
              request->run, request->at);

@@ -130,7 +130,7 @@ void moon__sqlite_know(moon_store *store, const char *run, int64_t id) {
     if (!known && places) { /* it comes first, and who was last is forgotten */
         memmove(places + 1, places, (WAYS - 1) * sizeof *places);
         known = places;
-        strcpy(known->run, run);
+        snprintf(known->run, sizeof known->run, "%s", run);
     }
     if (known) known->id = id;
 }

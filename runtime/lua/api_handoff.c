@@ -206,11 +206,17 @@ moon__lua_handoffs *moon__lua_handoffs_take(lua_State *L, int index) {
     *handle = NULL;
     luaL_setmetatable(L, NAME);
     moon__lua_handoffs *set = *handle = calloc(1, sizeof *set + n * sizeof set->items[0]);
-    if (!set) luaL_error(L, "out of memory");
+    if (!set) {
+        luaL_error(L, "out of memory");
+        return NULL;
+    }
     set->refs = 1;
     set->script = moon__script_ref(moon__script_of(L));
     set->specs = calloc(n + 1, sizeof *set->specs);
-    if (!set->specs) luaL_error(L, "out of memory");
+    if (!set->specs) {
+        luaL_error(L, "out of memory");
+        return NULL;
+    }
     for (size_t i = 0; i < n; i++) {
         set->items[i] = (handoff){.set = set, .agent = LUA_NOREF, .filter = LUA_NOREF, .place = i + 1};
         set->n = i + 1;

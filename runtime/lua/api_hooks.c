@@ -291,7 +291,10 @@ moon__lua_hooks *moon__lua_hooks_take(lua_State *L, int index) {
     *handle = NULL;
     luaL_setmetatable(L, NAME);
     moon__lua_hooks *hooks = *handle = calloc(1, sizeof *hooks);
-    if (!hooks) luaL_error(L, "out of memory");
+    if (!hooks) {
+        luaL_error(L, "out of memory");
+        return NULL;
+    }
     hooks->refs = 1;
     hooks->script = moon__script_ref(moon__script_of(L));
     for (int i = 0; i < N; i++) hooks->fn[i] = LUA_NOREF;

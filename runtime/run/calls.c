@@ -223,8 +223,8 @@ static bool may_hand_over(moon__slot *s, const moon__handoff *handoff) {
     bool may = false;
     moon__buf_init(&text, 8192);
     const moon__slot *first = calls->slots;
-    while (first < s && !(first->ok && first->entry && moon__handoff_of(first->entry->tool)) &&
-           !(first->state == MOON__RUNNING && moon__handoff_of(first->entry->tool)))
+    while (first < s &&
+           !(first->entry && (first->ok || first->state == MOON__RUNNING) && moon__handoff_of(first->entry->tool)))
         first++;
     if (first < s) {
         moon__buf_printf(&text, "the conversation was handed over by %s already", first->name);

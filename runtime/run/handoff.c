@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "handoff.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,7 +73,7 @@ static char *default_description(const moon_runnable *agent) {
 static moon_status look_up(moon__handoff *h, const moon__agent *of, size_t place, moon_error *error) {
     moon_runnable *agent = h->spec.agent;
     moon_status status = agent ? MOON_OK : h->spec.agent_of(h->spec.self, &agent, error);
-    if (status) return status;
+    if (status || !agent) return status;
     if (agent->ops != &moon__agent_ops || agent->runtime != of->base.runtime)
         return moon_error_set(error, MOON_EINVAL, "handoffs[%zu] of agent %s: %s is no agent", place, of->base.name,
                               agent->name);
@@ -84,6 +85,7 @@ static moon_status look_up(moon__handoff *h, const moon__agent *of, size_t place
 }
 
 static moon_status make_tool(moon__agent *agent, moon__handoff *h, moon_error *error) {
+    if (!h->agent) return moon_error_set(error, MOON_EINVAL, "a handoff of agent %s leads nowhere", agent->base.name);
     if (!h->name) h->name = default_name(h->agent);
     if (!h->description) h->description = default_description(h->agent);
     if (!h->name || !h->description) return moon_error_set(error, MOON_ENOMEM, "no memory for an agent");
@@ -279,6 +281,7 @@ static int64_t when(moon_run *run, const char *key, bool *shared) {
 static moon_status note_leg(moon_run *run, const moon__dialog *d, moon_runnable *to, const char *key,
                             moon_error *error) {
     moon__relay *relay = run->relay;
+    assert(relay && relay->n && "begin_relay came before");
     const moon_runnable *from = relay->legs[relay->n - 1].agent;
     char *answerer = moon__strdup(to->name);
     int64_t own = own_answers(relay, to);
