@@ -57,7 +57,7 @@ typedef struct item {
     int run;
     char body[32];
     span when;
-    int taken; /* the attempt of its run that took it; -1: none did */
+    int taken; /* the attempt of its run that took it, as far as its owner knows; -1: none did */
 } item;
 
 typedef struct world {
@@ -442,7 +442,8 @@ static void see_inbox(image *im, const track *t, const bool present[ATTEMPTS]) {
     for (int i = 0; i < im->world->n_items; i++) {
         const item *it = &im->world->items[i];
         if (it->run != (int)(t - im->world->runs)) continue;
-        bool taken = it->taken >= 0 && present[it->taken];
+        bool taken = false; /* also by an append that failed in the end, but had not yet at this moment */
+        for (size_t k = 0; k < t->n; k++) taken |= present[k] && t->attempts[k].takes == i;
         bool over = it->when.ended <= im->moment;
         if (taken && im->items[i]) say(im, &im->corrupt, "item %d of %s was taken, and is there", i, t->run);
         if (!taken && over && it->when.kept && !im->items[i]) say(im, &im->lost, "item %d of %s is gone", i, t->run);
