@@ -9,6 +9,7 @@
 
 #include "builtin.h"
 #include "git_stat.h"
+#include "git_who.h"
 
 /* One path of the status list: what the work tree has goes to the index. */
 static int stage_entry(moon__git_job *job, git_index *index, const git_status_entry *entry) {
@@ -51,23 +52,6 @@ static int stage_all(moon__git_job *job, git_index *index) {
     }
     if (job->git->index_has_conflicts(index)) return moon__git_fail(job, "the index has unresolved conflicts");
     return job->git->index_write(index) ? moon__git_trouble(job, "cannot write the index") : 0;
-}
-
-/* The repository's and the user's configuration, or the environment, as git has it. */
-static int identity(moon__git_job *job, git_signature **out) {
-    const char *name = getenv("GIT_AUTHOR_NAME"), *email = getenv("GIT_AUTHOR_EMAIL");
-    if (name && *name && email && *email && !job->git->signature_now(out, name, email)) return 0;
-    git_config *config = NULL;
-    int bad = job->git->repository_config_snapshot(&config, job->repo);
-    if (!bad) bad = job->git->config_get_string(&name, config, "user.name");
-    if (!bad) bad = job->git->config_get_string(&email, config, "user.email");
-    if (!bad) bad = job->git->signature_now(out, name, email);
-    job->git->config_free(config);
-    if (!bad) return 0;
-    return moon__git_fail(
-        job,
-        "git does not know who you are: git config --global user.name \"Your Name\"; git config --global user.email "
-        "you@example.com");
 }
 
 static int64_t count_files(moon__git_job *job, git_tree *before, git_tree *after) {
@@ -124,7 +108,7 @@ static int work(moon__git_job *job) {
     if (!job->top) return moon__git_fail(job, "the repository is bare: there is no work tree to commit");
     if (git->repository_state(job->repo) != GIT_REPOSITORY_STATE_NONE)
         return moon__git_fail(job, "a merge or rebase is going on; finish it with git");
-    int bad = moon__git_head(job, &parent) < 0 || identity(job, &who);
+    int bad = moon__git_head(job, &parent) < 0 || moon__git_who(job, &who);
     if (!bad && git->repository_index(&index, job->repo)) bad = moon__git_trouble(job, "cannot read the index");
     if (!bad) bad = stage_all(job, index) || commit_tree(job, index, parent, who);
     git->index_free(index);
