@@ -64,6 +64,8 @@
     X(reference_symbolic_target)                                                                                       \
     X(reference_target)                                                                                                \
     X(reference_peel)                                                                                                  \
+    X(reference_create_matching)                                                                                       \
+    X(reference_name_to_id)                                                                                            \
     X(reference_delete)                                                                                                \
     X(reference_iterator_glob_new)                                                                                     \
     X(reference_next)                                                                                                  \
@@ -141,6 +143,8 @@
     X(branch_name_is_valid)                                                                                            \
     X(graph_ahead_behind)                                                                                              \
     X(graph_descendant_of)                                                                                             \
+    X(merge_options_init)                                                                                              \
+    X(merge_commits)                                                                                                   \
     X(checkout_tree)                                                                                                   \
     X(attr_get)                                                                                                        \
     X(filter_list_load)                                                                                                \
@@ -157,6 +161,9 @@
     X(index_remove)                                                                                                    \
     X(index_get_byindex)                                                                                               \
     X(index_conflict_cleanup)                                                                                          \
+    X(index_conflict_iterator_new)                                                                                     \
+    X(index_conflict_next)                                                                                             \
+    X(index_conflict_iterator_free)                                                                                    \
     X(index_add)                                                                                                       \
     X(index_add_bypath)                                                                                                \
     X(index_remove_bypath)                                                                                             \

@@ -55,21 +55,21 @@ static bool copy_bytes(int from, int to) {
     }
 }
 
-/* The user's index as it is now: git replaces the file as a whole, so that one that is open does not change. Its time
- * comes along, because it says which of the times in it can be relied on. */
-static void begin_with_users(const scan *s) {
+/* git replaces the file as a whole, so that one that is open does not change. Its time comes along, because it says
+ * which of the times in it can be relied on. */
+bool moon__git_copy_index(const moon__git_job *job, const char *to_path) {
     char path[PATH_MAX];
     struct stat st;
-    const char *cache = s->request->cache;
-    int n = snprintf(path, sizeof path, "%sindex", s->job->git->repository_path(s->job->repo));
+    int n = snprintf(path, sizeof path, "%sindex", job->git->repository_path(job->repo));
     int from = n < (int)sizeof path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK) : -1;
-    if (from < 0) return;
-    int to = open(cache, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (from < 0) return false;
+    int to = open(to_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     bool fine = to >= 0 && !fstat(from, &st) && S_ISREG(st.st_mode) && copy_bytes(from, to);
-    if (fine) fine = !futimens(to, (struct timespec[]){st.st_atim, st.st_mtim});
+    if (fine) fine = !fchmod(to, st.st_mode & 0777) && !futimens(to, (struct timespec[]){st.st_atim, st.st_mtim});
     if (to >= 0) close(to);
     close(from);
-    if (!fine) unlink(cache);
+    if (!fine) unlink(to_path);
+    return fine;
 }
 
 /* A file that the user has told git not to look at is looked at. */
@@ -178,9 +178,16 @@ static bool is_skipped(const scan *s, const char *path) {
     return s->skip && !strncmp(path, s->skip, strlen(s->skip));
 }
 
+/* What a process that was ended while it replaced a file (moon_call_replace) has left: no file of anybody. */
+static bool is_temporary(const char *path) {
+    static const char prefix[] = ".moonlet-";
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *rest = name + sizeof prefix - 1;
+    return !strncmp(name, prefix, sizeof prefix - 1) && strlen(rest) == 16 && strspn(rest, "0123456789abcdef") == 16;
+}
+
 static int take_delta(const scan *s, const git_diff_delta *delta) {
     const char *path = delta->new_file.path;
-    if (is_skipped(s, path)) return 0;
+    if (is_skipped(s, path) || (delta->status == GIT_DELTA_UNTRACKED && is_temporary(path))) return 0;
     switch (delta->status) {
     case GIT_DELTA_DELETED: return gone(s, path);
     case GIT_DELTA_UNTRACKED:
@@ -252,7 +259,7 @@ int moon__git_scan(moon__git_job *job, const moon_snapshot_request *request, git
     struct stat st;
     const char *cache = request->cache;
     if (!cache) return one_scan(&s, tree);
-    if (lstat(cache, &st)) begin_with_users(&s);
+    if (lstat(cache, &st)) (void)moon__git_copy_index(job, cache);
     int bad = one_scan(&s, tree);
     if (!bad || moon__git_pause(job)) return bad;
     unlink(cache);

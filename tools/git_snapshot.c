@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "git_scan.h"
+#include "git_tree.h"
 #include "git_worktree.h"
 
 static const char folder[] = "refs/moonlet/";
@@ -195,8 +196,12 @@ static moon_status restore(const moon_snapshot_request *request, const char *dir
         snprintf(beside, sizeof beside, "%.3900s-%s-%" PRIu64, job.top, request->run, request->before->at);
         dir = beside;
     }
-    if (!status && moon__git_worktree_make(&job, request->before, dir, dir == beside, workspace))
-        status = failed(&job, MOON_EIO, error);
+    const moon_snapshot *snapshot = request->before;
+    const char *head = *snapshot->head ? snapshot->head : snapshot->commit; /* where there was no commit, itself */
+    moon__git_worktree made = {
+        .dir = dir, .another = dir == beside, .head = head, .commit = head, .files = snapshot->commit};
+    if (!status && moon__git_worktree_make(&job, &made)) status = failed(&job, MOON_EIO, error);
+    if (!status) *workspace = made.workspace;
     if (job.git) {
         job.git->commit_free(commit);
         job.git->tree_free(tree);
@@ -230,5 +235,13 @@ static moon_status drop(const char *workspace, const char *run, moon_error *erro
     return status;
 }
 
-MOON_API const moon_snapshot_ops moon_snapshots_git = {
-    .abi = MOON_SNAPSHOT_ABI, .take = take, .compare = compare, .restore = restore, .drop = drop};
+MOON_API const moon_snapshot_ops moon_snapshots_git = {.abi = MOON_SNAPSHOT_ABI,
+                                                       .take = take,
+                                                       .compare = compare,
+                                                       .restore = restore,
+                                                       .drop = drop,
+                                                       .worktree_make = moon__git_tree_make,
+                                                       .worktree_commit = moon__git_tree_commit,
+                                                       .worktree_merge = moon__git_tree_merge,
+                                                       .worktree_remove = moon__git_tree_remove,
+                                                       .worktree_list = moon__git_tree_list};

@@ -265,7 +265,7 @@ MOON_API MOON_MUST_USE moon_status moon_call_exec(moon_call *call, const moon_ex
 /* Not a tool: how a run's workspace is kept beside its journal, so that a fork can have it as it was. The built-in one
  * is git's; moon_runtime_set_snapshots() takes another. Its functions block and come from any thread, of one run one at
  * a time. What the user has (files, index, HEAD, branches) stays as it is. */
-#define MOON_SNAPSHOT_ABI 1
+#define MOON_SNAPSHOT_ABI 2
 
 typedef struct moon_snapshot {
     uint64_t at;     /* the workspace is as it was after this event; 0: before all of the run */
@@ -289,6 +289,44 @@ typedef struct moon_snapshot_request {
     void *ctx;
 } moon_snapshot_request;
 
+/* A work tree of its own for a part of a run (an agent with `workspace = "worktree"`): on a branch of its own, merged
+ * back into the branch it began at. Texts are "" until they are known. */
+typedef struct moon_worktree {
+    char run[64];         /* its id */
+    char path[1024];      /* the part's place in the run */
+    char agent[128];      /* its name */
+    char base[4096];      /* absolute: the workspace it is made of, and merged back into */
+    char dir[4096];       /* absolute: itself */
+    char workspace[4096]; /* the base's place in it */
+    char branch[256];     /* its branch, */
+    char into[256];       /* and the base's; without refs/heads/ */
+    char commit[72];      /* where it began */
+    int64_t dirty;        /* files of the base that were not as committed then; they are not in it */
+} moon_worktree;
+
+typedef struct moon_worktree_state {
+    bool gone;         /* its directory is */
+    int64_t files;     /* that are not committed in it */
+    int64_t ahead;     /* commits of its branch that the base's does not have */
+    int64_t conflicts; /* files in which these cannot be merged into what the base has committed */
+} moon_worktree_state;
+
+typedef struct moon_worktree_use {
+    moon_worktree *tree;
+    const char *message; /* of a commit */
+    const char *from;    /* make: another one whose files it begins with; NULL: as the base's commit is */
+    bool force;          /* remove: whatever it holds */
+    bool (*cancelled)(void *ctx);
+    void (*path)(void *ctx, const char *path, const char *why); /* of a file that stands in the way */
+    void *ctx;
+} moon_worktree_use;
+
+typedef struct moon_worktree_merged {
+    char head[72]; /* what the base's branch leads to now */
+    int64_t files; /* of the base that have changed */
+    bool refused;  /* on failure: the base is as it was, and it may be tried again */
+} moon_worktree_merged;
+
 typedef struct moon_snapshot_ops {
     uint32_t abi; /* MOON_SNAPSHOT_ABI */
     /* If nothing has changed since `before`, *out is *before and nothing was kept. MOON_EUNSUPPORTED: of this workspace
@@ -301,6 +339,23 @@ typedef struct moon_snapshot_ops {
     moon_status (*restore)(const moon_snapshot_request *request, const char *dir, char **workspace, moon_error *error);
     /* Forgets all snapshots of a run. */
     moon_status (*drop)(const char *workspace, const char *run, moon_error *error);
+
+    /* Work trees; all NULL where there can be none. Each may be called again after a crash. Given run, path, agent and
+     * base, the rest is filled in; what an attempt that was cut off has left is removed, so it must hold nothing yet.
+     * MOON_EUNSUPPORTED: of this workspace there can be none. */
+    moon_status (*worktree_make)(const moon_worktree_use *use, moon_error *error);
+    /* All that is in it, on its branch; *files: how many that were not committed. commit: what the branch leads to. */
+    moon_status (*worktree_commit)(const moon_worktree_use *use, char commit[72], int64_t *files, moon_error *error);
+    /* Merges a commit of the branch into the base: its branch, its index and its files. Nothing is done if that was
+     * done. MOON_ECONFLICT: paths were told, and nothing was changed. */
+    moon_status (*worktree_merge)(const moon_worktree_use *use, const char *commit, moon_worktree_merged *merged,
+                                  moon_error *error);
+    /* MOON_EBUSY: it holds what is not in the base. MOON_OK also if it is no more. */
+    moon_status (*worktree_remove)(const moon_worktree_use *use, moon_error *error);
+    /* All that the workspace's repository has, or those of one run, with their states; false from each ends it. */
+    moon_status (*worktree_list)(const char *workspace, const char *run,
+                                 bool (*each)(void *ctx, const moon_worktree *tree, const moon_worktree_state *state),
+                                 void *ctx, moon_error *error);
 } moon_snapshot_ops;
 
 extern MOON_API const moon_snapshot_ops moon_snapshots_git; /* refs/moonlet/RUN/N of the workspace's repository */
