@@ -9,6 +9,7 @@
  */
 #include "space.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -47,6 +48,7 @@ typedef struct note {
 
 struct moon__scratch {
     moon__space *space;
+    moon__scratch *outer; /* of a part, whose space is its own: what has results and notes; NULL: itself */
     unsigned refs;        /* loop thread only */
     pthread_mutex_t lock; /* workers share everything below */
     seen *seen[SEEN_BUCKETS];
@@ -69,22 +71,34 @@ static moon_status space_status(int cause) {
     }
 }
 
-moon_status moon__space_new(moon__space **out, const char *path, moon_error *error) {
-    moon__space *space = calloc(1, sizeof *space);
-    if (!space) return moon_error_set(error, MOON_ENOMEM, "no memory for the workspace");
-    space->path = realpath(path, NULL);
-    space->fd = space->path ? open(space->path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (space->fd < 0) {
+/* Opens the directory; what was open stays if it cannot be. */
+static moon_status open_space(moon__space *space, const char *path, moon_error *error) {
+    char *real = realpath(path, NULL);
+    int fd = real ? open(real, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (fd < 0) {
         int cause = errno;
-        moon__space_free(space);
+        free(real);
         moon_status status = space_status(cause);
         moon_error_set(error, status, "cannot work in %s: %s", path, strerror(cause));
         if (error) error->cause = cause;
         return status;
     }
-    space->path_length = strlen(space->path);
-    *out = space;
+    if (space->fd >= 0) close(space->fd);
+    free(space->path);
+    *space = (moon__space){.fd = fd, .path = real, .path_length = strlen(real)};
     return MOON_OK;
+}
+
+moon_status moon__space_new(moon__space **out, const char *path, moon_error *error) {
+    moon__space *space = calloc(1, sizeof *space);
+    if (!space) return moon_error_set(error, MOON_ENOMEM, "no memory for the workspace");
+    space->fd = -1;
+    moon_status status = open_space(space, path, error);
+    if (status)
+        moon__space_free(space);
+    else
+        *out = space;
+    return status;
 }
 
 void moon__space_free(moon__space *space) {
@@ -164,6 +178,37 @@ moon_status moon__scratch_new(moon__scratch **out, moon__space *space, moon_erro
     return MOON_OK;
 }
 
+moon_status moon__scratch_part(moon__scratch **out, moon__scratch *outer, const char *path, moon_error *error) {
+    moon__space *space = calloc(1, sizeof *space);
+    if (space) space->fd = -1;
+    if (space) space->path = moon__strdup(path);
+    if (!space || !space->path) {
+        free(space);
+        return moon_error_set(error, MOON_ENOMEM, "no memory for a workspace");
+    }
+    space->path_length = strlen(path);
+    moon__scratch *part = NULL;
+    moon_status status = moon__scratch_new(&part, space, error);
+    if (status) {
+        moon__space_free(space);
+        return status;
+    }
+    assert(part);
+    part->outer = outer->outer ? outer->outer : outer;
+    moon__scratch_ref(part->outer);
+    *out = part;
+    return MOON_OK;
+}
+
+moon_status moon__scratch_enter(moon__scratch *part, const char *path, moon_error *error) {
+    return open_space(part->space, path, error);
+}
+
+/* What has the results and notes. */
+static moon__scratch *whole(moon__scratch *scratch) {
+    return scratch->outer ? scratch->outer : scratch;
+}
+
 static void remove_spill(moon__scratch *scratch) {
     char name[32];
     for (unsigned i = 1; i <= scratch->spill_count; i++) {
@@ -202,6 +247,8 @@ void moon__scratch_unref(moon__scratch *scratch) {
         free(n);
     }
     pthread_mutex_destroy(&scratch->lock);
+    if (scratch->outer) moon__space_free(scratch->space);
+    moon__scratch_unref(scratch->outer);
     free(scratch);
 }
 
@@ -211,6 +258,7 @@ moon__space *moon__scratch_space(moon__scratch *scratch) {
 
 /* Under the lock, since the directory may go meanwhile. */
 static moon_status open_spilled(moon__scratch *scratch, const char *path, int flags, int *fd, moon_error *error) {
+    scratch = whole(scratch);
     pthread_mutex_lock(&scratch->lock);
     bool any = scratch->spill_fd >= 0, reads = (flags & O_ACCMODE) == O_RDONLY && !(flags & O_CREAT);
     *fd = any && reads ? beneath(scratch->spill_fd, path + sizeof spill_prefix - 1, flags, 0) : -1;
@@ -354,6 +402,7 @@ static note *find_note(moon__scratch *scratch, const char *name) {
 }
 
 moon_status moon__scratch_note_set(moon__scratch *scratch, const char *name, const char *text) {
+    scratch = whole(scratch);
     char *copy = moon__strdup(text);
     note *n = find_note(scratch, name);
     size_t size = strlen(name) + 1;
@@ -372,6 +421,7 @@ moon_status moon__scratch_note_set(moon__scratch *scratch, const char *name, con
 }
 
 const char *moon__scratch_note_get(moon__scratch *scratch, const char *name) {
+    scratch = whole(scratch);
     const note *n = find_note(scratch, name);
     return n ? n->text : NULL;
 }
@@ -401,6 +451,7 @@ static moon_status write_spill(const moon__scratch *scratch, const char *name, c
 }
 
 moon_status moon__scratch_spill(moon__scratch *scratch, const char *text, size_t n, char name[32], moon_error *error) {
+    scratch = whole(scratch);
     pthread_mutex_lock(&scratch->lock);
     moon_status status = scratch->spill_fd < 0 ? make_spill(scratch, error) : MOON_OK;
     unsigned number = status ? 0 : ++scratch->spill_count;
@@ -422,6 +473,7 @@ static unsigned spill_number(const char *name) {
 moon_status moon__scratch_restore(moon__scratch *scratch, const char *name, const char *text, size_t n,
                                   moon_error *error) {
     unsigned number = spill_number(name);
+    scratch = whole(scratch);
     if (!number) return moon_error_set(error, MOON_ECORRUPT, "%.31s is no name of a result that was kept", name);
     pthread_mutex_lock(&scratch->lock);
     moon_status status = scratch->spill_fd < 0 ? make_spill(scratch, error) : MOON_OK;
@@ -431,6 +483,7 @@ moon_status moon__scratch_restore(moon__scratch *scratch, const char *name, cons
 }
 
 moon_status moon__scratch_cache(moon__scratch *scratch, char **path, moon_error *error) {
+    scratch = whole(scratch);
     pthread_mutex_lock(&scratch->lock);
     moon_status status = scratch->spill_fd < 0 ? make_spill(scratch, error) : MOON_OK;
     scratch->has_cache = scratch->has_cache || !status;

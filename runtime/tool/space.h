@@ -13,6 +13,11 @@ const char *moon__space_path(const moon__space *space); /* absolute */
 
 typedef struct moon__scratch moon__scratch;
 MOON_MUST_USE moon_status moon__scratch_new(moon__scratch **out, moon__space *space, moon_error *error);
+/* One for a part of the run that works elsewhere: it has seen other files, and shares the rest with outer. The
+ * directory need not be there before enter, which may be called again for another one. */
+MOON_MUST_USE moon_status moon__scratch_part(moon__scratch **out, moon__scratch *outer, const char *path,
+                                             moon_error *error);
+MOON_MUST_USE moon_status moon__scratch_enter(moon__scratch *part, const char *path, moon_error *error);
 void moon__scratch_free(moon__scratch *scratch); /* the run's: removes its directory, and gives up its reference */
 /* A call's reference, for a worker that may outlast the run. Loop thread; NULL is fine. */
 void moon__scratch_ref(moon__scratch *scratch);

@@ -254,6 +254,40 @@ static void test_tool_space__missing_directory_is_an_error(void **state) {
     assert_int_equal(moon__space_new(&space, "/dev/null", &error), MOON_EINVAL);
 }
 
+static void test_tool_space__a_part_has_files_of_its_own_and_results_in_common(void **state) {
+    (void)state;
+    fixture f;
+    begin(&f);
+    moon__scratch *part, *inner;
+    moon_error error = {0};
+    uint64_t hash = 0;
+    int fd;
+    char name[32], text[64], deep[600];
+    assert_int_equal(moon__scratch_replace(f.scratch, "deep/a.txt", "inner", 5, 0, &error), MOON_OK);
+    snprintf(deep, sizeof deep, "%s/deep", f.root);
+    assert_int_equal(moon__scratch_part(&part, f.scratch, "/nonexistent/x", &error), MOON_OK);
+    moon__scratch_remember(part, "/nonexistent/x/a.txt", 7); /* known before it is there */
+    assert_int_equal(moon__scratch_enter(part, "/nonexistent/x", &error), MOON_ENOTFOUND);
+    assert_int_equal(moon__scratch_open(part, "a.txt", O_RDONLY, 0, &fd, &error), MOON_EIO);
+    assert_int_equal(moon__scratch_enter(part, deep, &error), MOON_OK);
+    assert_string_equal(moon__space_path(moon__scratch_space(part)), deep);
+    assert_int_equal(moon__scratch_open(part, "a.txt", O_RDONLY, 0, &fd, &error), MOON_OK);
+    close(fd);
+    assert_int_equal(moon__scratch_open(part, "../a.txt", O_RDONLY, 0, &fd, &error), MOON_EDENIED);
+    assert_true(moon__scratch_recall(part, "a.txt", &hash));
+    assert_int_equal(hash, 7);
+    assert_false(moon__scratch_recall(f.scratch, "a.txt", &hash));
+    assert_int_equal(moon__scratch_part(&inner, part, f.root, &error), MOON_OK);
+    assert_int_equal(moon__scratch_spill(inner, "whole", 5, name, &error), MOON_OK);
+    assert_int_equal(moon__scratch_note_set(part, "plan", "one"), MOON_OK);
+    assert_string_equal(moon__scratch_note_get(f.scratch, "plan"), "one");
+    moon__scratch_free(inner);
+    assert_int_equal(try_open(&f, name, text), MOON_OK);
+    assert_string_equal(text, "whole");
+    moon__scratch_free(part);
+    end(&f);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tool_space__opens_what_lies_beneath),
@@ -264,6 +298,7 @@ int main(void) {
         cmocka_unit_test(test_tool_space__spilled_results_are_readable_and_go),
         cmocka_unit_test(test_tool_space__a_spilled_result_can_be_put_back),
         cmocka_unit_test(test_tool_space__missing_directory_is_an_error),
+        cmocka_unit_test(test_tool_space__a_part_has_files_of_its_own_and_results_in_common),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
