@@ -287,6 +287,14 @@ const moon__recorded *moon__replay_find(const moon__replay *r, moon_event_type t
     return i ? &i->recorded : NULL;
 }
 
+const moon__recorded *moon__replay_latest(const moon__replay *r, moon_event_type type, const char *path) {
+    const moon__recorded *last = NULL;
+    for (const item *i = r->first; i; i = i->after)
+        if (i->recorded.type == type && !strcmp(i->recorded.path, path) && (!last || i->recorded.seq > last->seq))
+            last = &i->recorded;
+    return last;
+}
+
 void moon__replay_use(moon__replay *r, const moon__recorded *recorded) {
     (void)r;
     item *i = (item *)(uintptr_t)recorded;

@@ -29,6 +29,8 @@ MOON_MUST_USE moon_status moon__replay_add(moon__replay *replay, const moon_reco
 /* NULL if nothing of the kind was recorded. Good until the replay is freed. */
 const moon__recorded *moon__replay_find(const moon__replay *replay, moon_event_type type, const char *path,
                                         const char *key);
+/* The last of a type at this path, whatever its key; NULL: none. Looks at all that was recorded. */
+const moon__recorded *moon__replay_latest(const moon__replay *replay, moon_event_type type, const char *path);
 void moon__replay_use(moon__replay *replay, const moon__recorded *recorded);
 /* Of a fork: records up to seq are another run's, and what was used and driven there does not count. Before they are
  * added. */

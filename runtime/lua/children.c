@@ -203,6 +203,23 @@ int moon__children_fail(lua_State *L, const char *message, moon_stop stop) {
     return 2;
 }
 
+static void push_value(lua_State *L, child *c, const moon_result *result) {
+    if (result->json && !result->text_length)
+        lua_pushnil(L);
+    else if (!result->json || !moon__lua_parse(L, result->text, result->text_length, MOON__NULLS_ARE_NIL, &c->error))
+        lua_pushlstring(L, result->text, result->text_length);
+}
+
+/* Its answer stands, and what stood in the way of its files: members of the error that is on top. */
+static void push_unmerged(lua_State *L, child *c, const moon_result *result) {
+    const char *conflicts = moon__run_conflicts(c->run);
+    push_value(L, c, result);
+    lua_setfield(L, -2, "value");
+    if (!conflicts || !moon__lua_parse(L, conflicts, strlen(conflicts), MOON__NULLS_ARE_NIL, &c->error))
+        lua_newtable(L);
+    lua_setfield(L, -2, "conflicts");
+}
+
 /* Pushes the child's value, and its error or nil. */
 static void push_result(lua_State *L, child *c) {
     if (!c->run) {
@@ -217,12 +234,10 @@ static void push_result(lua_State *L, child *c) {
         lua_setfield(L, -2, "path");
         lua_pushstring(L, result->agent);
         lua_setfield(L, -2, "agent");
+        if (result->stop == MOON_STOP_UNMERGED) push_unmerged(L, c, result);
         return;
     }
-    if (result->json && !result->text_length)
-        lua_pushnil(L);
-    else if (!result->json || !moon__lua_parse(L, result->text, result->text_length, MOON__NULLS_ARE_NIL, &c->error))
-        lua_pushlstring(L, result->text, result->text_length);
+    push_value(L, c, result);
     lua_pushnil(L);
 }
 

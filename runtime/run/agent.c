@@ -24,6 +24,7 @@ static const char *const fields[] = {"name",
                                      "limits",
                                      "plan",
                                      "snapshots",
+                                     "workspace",
                                      "policy",
                                      "output",
                                      "temperature",
@@ -323,12 +324,22 @@ static moon_status take_handoffs(moon__agent *agent, const moon__agent_extra *ex
     return MOON_OK;
 }
 
+static moon_status read_workspace(moon__agent *agent, moon_error *error) {
+    const char *word;
+    moon_status status = text_field(agent->spec, "workspace", &word, error);
+    if (status || !word) return status;
+    agent->worktree = !strcmp(word, "worktree");
+    return agent->worktree || !strcmp(word, "shared") ? MOON_OK
+                                                      : wrong(error, "workspace", "\"worktree\" or \"shared\"");
+}
+
 static moon_status read_spec(moon__agent *agent, const moon__agent_extra *extra, moon_error *error) {
     const moon_json *spec = agent->spec, *policy = moon_json_get(spec, "policy");
     bool late = false;
     const char *text;
     bool snapshots = false;
-    moon_status status = text_field(spec, "description", &text, error);
+    moon_status status = read_workspace(agent, error);
+    if (!status) status = text_field(spec, "description", &text, error);
     if (!status) status = text_field(spec, "model", &agent->model, error);
     if (!status) status = text_field(spec, "instructions", &agent->instructions, error);
     if (!status) status = read_prompt(agent, error);

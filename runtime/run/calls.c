@@ -144,7 +144,7 @@ static void execute(moon__slot *s) {
                                   .args = s->json,
                                   .loop = run->runtime->loop,
                                   .pool = run->runtime->pool,
-                                  .scratch = run->tree->scratch,
+                                  .scratch = moon__run_scratch(run),
                                   .owner = run,
                                   .progress = run->tree->journal.live ? on_progress : NULL,
                                   .done = on_call_done,
@@ -333,6 +333,7 @@ static const moon__agent *agent_of(const moon_run *run) {
 
 /* A call that is a run by itself (`moonlet call`) has none unless that is said. */
 static bool wanted(const moon__calls *calls) {
+    if (moon__worktree_of(calls->o.run)) return false; /* its branch has them */
     const moon__agent *agent = agent_of(calls->o.run);
     return moon__snapshots_wanted(calls->o.run, agent ? agent->snapshots : calls->o.run->parent ? -1 : 0);
 }

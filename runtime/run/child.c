@@ -39,14 +39,14 @@ static bool same_child(moon_run *run, const moon__recorded *was) {
     return same;
 }
 
-static bool take_writes(moon_run *run, const moon_json *state) {
-    if (!state) return true;
+static bool take_json(char **out, const moon_json *value) {
+    if (!value) return true;
     moon__buf json;
     moon__buf_init(&json, 64 << 20);
-    moon__json_print(&json, state);
-    run->writes = moon__buf_take(&json);
+    moon__json_print(&json, value);
+    *out = moon__buf_take(&json);
     moon__buf_fini(&json);
-    return run->writes != NULL;
+    return *out != NULL;
 }
 
 /* The child ended before: its result is given again, and nothing of it is done. */
@@ -63,7 +63,8 @@ static moon_status end_as_recorded(moon_run *run, const moon_json *body, bool sh
     run->result.agent = run->answerer ? run->answerer : run->runnable->name;
     moon_json_bool(moon_json_get(body, "json"), &run->result.json);
     if (!run->result.text || (why && !run->result.error) || (answerer && !run->answerer) ||
-        !take_writes(run, moon_json_get(body, "state")))
+        !take_json(&run->writes, moon_json_get(body, "state")) ||
+        !take_json(&run->conflicts, moon_json_get(body, "conflicts")))
         return moon__run_discard(run, moon_error_set(error, MOON_ENOMEM, "no memory for a run"));
     if (!shared) moon__usage_read(&run->usage, moon_json_get(body, "usage")); /* those above have it already */
     run->result.usage = run->usage;

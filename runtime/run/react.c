@@ -3,7 +3,8 @@
  * The agent's loop: ask the model → run the tool calls of its answer → give it the results → ask again, until an answer
  * has none. Each round is a step.
  *
- * - start ──► step ──► asking ──► answer has calls ──► calling ──► step …
+ * - start ──► (entering a work tree) ──► step ──► (waiting for budget) ──► asking ──► answer has calls ──► calling ──►
+ * step …
  * - answer has none ──► checked against the output schema, if there is one ──► finished, or step: asked again
  * - step, and a limit is reached ──► finished, without a request
  * - asking, and the provider gave up ──► finished
@@ -445,6 +446,12 @@ static void on_results(void *ctx) {
 
 /* ---- the runnable ---- */
 
+static void on_entered(void *ctx) {
+    moon__react *r = ctx;
+    r->entering = false;
+    begin(r);
+}
+
 static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *error) {
     moon__agent *agent = (moon__agent *)runnable;
     moon_status status = moon__agent_get_ready(agent, error);
@@ -459,6 +466,8 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     moon__limits_tighten(&run->limits, &agent->limits);
     status = moon__calls_new(&r->calls, &(moon__calls_options){.run = run, .done = on_results, .ctx = r}, error);
     if (!status) status = moon__dialog_open(&r->dialog, run, agent, error);
+    r->entering = !status && agent->worktree;
+    if (r->entering && (status = moon__worktree_enter(run, on_entered, r, error))) moon__dialog_close(&r->dialog);
     if (status) {
         moon__calls_free(r->calls);
         free(r);
@@ -467,7 +476,7 @@ static moon_status start(moon_runnable *runnable, moon_run *run, moon_error *err
     serve(r);
     moon_run_ref(run); /* until clean_up */
     run->state = r;
-    go_on(r);
+    if (!r->entering) go_on(r);
     return MOON_OK;
 }
 
@@ -498,6 +507,8 @@ static void cancel(moon_runnable *runnable, moon_run *run) {
         moon__calls_cancel(r->calls); /* on_results finishes */
     else if (r->asked && r->asked->waiting)
         moon__asked_cancel(r->asked); /* on_before or on_after finishes */
+    else if (r->entering)
+        moon__worktree_cancel(run); /* on_entered does */
     else
         go_on(r);
     leave_line(r);

@@ -9,7 +9,7 @@ typedef struct moon__react {
     moon_run *run;
     moon__dialog dialog; /* its agent is the one that answers now */
     moon__calls *calls;
-    bool asking, calling;
+    bool asking, calling, entering;
     char *missed;          /* why a cassette gives no answer; NULL: it does */
     bool late;             /* because none came in time when it was recorded */
     bool recorded, shared; /* the answer at hand is from the journal; and there from before a fork */

@@ -60,20 +60,82 @@ static moon_status add_spill(moon__remains *r, const moon_json *body) {
     return MOON_OK;
 }
 
-static void add_seen(const moon__remains *r, const moon_json *body) {
+/* ---- annexes ---- */
+
+moon__scratch *moon__annex_take(moon__annex **annexes, const char *path) {
+    for (; *annexes; annexes = &(*annexes)->next) {
+        moon__annex *part = *annexes;
+        if (strcmp(part->path, path) != 0) continue;
+        moon__scratch *scratch = part->scratch;
+        *annexes = part->next;
+        free(part);
+        return scratch;
+    }
+    return NULL;
+}
+
+void moon__annexes_free(moon__annex *annexes) {
+    for (moon__annex *next; annexes; annexes = next) {
+        next = annexes->next;
+        moon__scratch_free(annexes->scratch);
+        free(annexes);
+    }
+}
+
+static moon_status add_part(moon__remains *r, const moon_record *record) {
+    moon_json *body = NULL;
+    moon_status status = moon__json_parse(&body, record->body, record->body_length, 0, NULL);
+    if (status) return status == MOON_ENOMEM ? status : MOON_OK;
+    const char *workspace = moon_json_str(moon_json_get(body, "workspace"), NULL);
+    moon__scratch *before = moon__annex_take(&r->annexes, record->path);
+    moon__annex *part = workspace || before ? calloc(1, sizeof *part + strlen(record->path) + 1) : NULL;
+    if (part && before)
+        part->scratch = before; /* a fork's; it has the same files */
+    else if (part)
+        status = moon__scratch_part(&part->scratch, r->scratch, workspace, NULL);
+    moon__json_free(body);
+    if (!part || status) {
+        bool wanted = workspace || before;
+        if (!part) moon__scratch_free(before);
+        free(part);
+        return wanted ? MOON_ENOMEM : MOON_OK;
+    }
+    memcpy(part->path, record->path, strlen(record->path) + 1);
+    part->next = r->annexes;
+    r->annexes = part;
+    return MOON_OK;
+}
+
+/* Whose files a record of this path is about: those of the innermost part. */
+static moon__scratch *scratch_of(const moon__remains *r, const char *path) {
+    const moon__annex *best = NULL;
+    size_t longest = 0;
+    for (const moon__annex *p = r->annexes; p; p = p->next) {
+        size_t n = strlen(p->path);
+        bool within = !n || (!strncmp(path, p->path, n) && (!path[n] || path[n] == '.'));
+        if (!within || (best && n < longest)) continue;
+        best = p;
+        longest = n;
+    }
+    return best ? best->scratch : r->scratch;
+}
+
+static void add_seen(moon__scratch *scratch, const moon_json *body) {
     for (const moon_json *s = moon_json_first(moon_json_get(body, "seen")); s; s = moon_json_next(s)) {
         const char *path = moon_json_str(moon_json_get(s, "path"), NULL);
         const char *hash = moon_json_str(moon_json_get(s, "hash"), NULL);
-        if (path && hash) moon__scratch_remember(r->scratch, path, strtoull(hash, NULL, 16));
+        if (path && hash) moon__scratch_remember(scratch, path, strtoull(hash, NULL, 16));
     }
 }
 
 moon_status moon__remains_add(moon__remains *r, const moon_record *record) {
     moon_json *body = NULL;
-    if (!r->scratch || !leaves(record)) return MOON_OK;
+    if (!r->scratch) return MOON_OK;
+    if (record->type == MOON_EVENT_WORKTREE_MADE) return add_part(r, record);
+    if (!leaves(record)) return MOON_OK;
     moon_status status = moon__json_parse(&body, record->body, record->body_length, 0, NULL);
     if (status) return status == MOON_ENOMEM ? status : MOON_OK; /* what cannot be read is found where it is used */
-    add_seen(r, body);
+    add_seen(scratch_of(r, record->path), body);
     status = add_spill(r, body);
     moon__json_free(body);
     return status;
@@ -106,6 +168,7 @@ moon_status moon__remains_fetch(const moon__remains *r, const moon_store_ops *op
 }
 
 void moon__remains_fini(moon__remains *r) {
+    moon__annexes_free(r->annexes);
     moon__scratch_free(r->scratch);
     free(r->spills);
     *r = (moon__remains){0};

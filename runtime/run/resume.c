@@ -303,6 +303,8 @@ static moon_status set_up(moon_run *run, visit *v, const moon_json *created, con
         moon__scratch_free(tree->scratch);
         tree->scratch = v->remains.scratch;
         v->remains.scratch = NULL;
+        tree->annexes = v->remains.annexes;
+        v->remains.annexes = NULL;
     }
     if (v->purpose == RESUME) run->started_us -= moon__replay_driven(v->replay, "");
     run->usage = moon__replay_spent(v->replay, "");

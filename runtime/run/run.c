@@ -96,7 +96,7 @@ static void tell_created(moon_run *run) {
     moon__jw_str(&w, "run", run->tree->journal.id, SIZE_MAX);
     moon__jw_str(&w, "name", run->runnable->name, SIZE_MAX);
     moon__jw_str(&w, "input", run->input, run->input_length);
-    moon__jw_str(&w, "workspace", moon__space_path(run->runtime->space), SIZE_MAX);
+    moon__jw_str(&w, "workspace", moon__space_path(moon__scratch_space(moon__run_scratch(run))), SIZE_MAX);
     moon__jw_str(&w, "moonlet", moon_version(), SIZE_MAX);
     if (!run->parent) moon__kept_write(&w, run);
     moon__jw_end(&w);
@@ -117,6 +117,7 @@ static void tell_finished(moon_run *run) {
     if (run->writes) moon__jw_raw(&w, "state", run->writes, SIZE_MAX);
     if (run->result.error) moon__jw_str(&w, "error", run->result.error, SIZE_MAX);
     if (run->answerer) moon__jw_str(&w, "agent", run->answerer, SIZE_MAX);
+    if (run->conflicts) moon__jw_raw(&w, "conflicts", run->conflicts, SIZE_MAX);
     moon__usage_write(&w, "usage", &run->usage);
     moon__jw_int(&w, "wall_ms", run->result.wall_ms);
     moon__jw_end(&w);
@@ -164,6 +165,7 @@ static void free_tree(moon__tree *tree) {
     moon__journal_fini(&tree->journal);
     moon__replay_free(tree->replay);
     free(tree->preview);
+    moon__annexes_free(tree->annexes);
     moon__scratch_free(tree->scratch);
     moon__snapshots_fini(&tree->snapshots);
     free(tree);
@@ -198,6 +200,8 @@ void moon_run_unref(moon_run *run) {
     free(run->writes);
     free(run->answerer);
     moon__relay_free(run->relay);
+    free(run->conflicts);
+    moon__worktree_free(run->worktree);
     free_copy(run->result.text);
     free_copy(run->result.error);
     if (!parent) free_tree(run->tree);
@@ -249,7 +253,7 @@ static void after(void *ctx) {
     moon_run *run = ctx, *parent = run->parent;
     if (run->on_done) run->on_done(run->on_done_ctx, run);
     moon__run_busy(run, -1);
-    if (parent && --parent->children == 0 && parent->ended) complete(parent);
+    if (parent && --parent->children == 0 && parent->ended && !parent->leaving) complete(parent);
     if (!parent) {
         moon__waiting_end(run);
         moon__line_end(run->tree);
@@ -300,8 +304,29 @@ void moon__run_finish(moon_run *run, moon_stop stop, const char *text, size_t le
         run->result.stop = MOON_STOP_FAILED;
         run->result.error = no_memory;
     }
+    run->leaving = run->worktree && run->result.stop == MOON_STOP_DONE;
     stop_children(run, stop == MOON_STOP_DONE ? MOON_STOP_INTERRUPTED : stop);
+    if (run->leaving)
+        moon__worktree_leave(run);
+    else if (!run->children)
+        complete(run);
+}
+
+void moon__run_unmerged(moon_run *run, const char *error) {
+    run->result.stop = MOON_STOP_UNMERGED;
+    run->result.error = copy_or(error, strlen(error), no_memory);
+}
+
+void moon__run_left(moon_run *run) {
+    run->leaving = false;
     if (!run->children) complete(run);
+}
+
+moon__scratch *moon__run_scratch(const moon_run *run) {
+    const moon__tree *tree = run->tree;
+    for (; run; run = run->parent)
+        if (run->worktree && moon__worktree_scratch(run->worktree)) return moon__worktree_scratch(run->worktree);
+    return tree->scratch;
 }
 
 void moon__run_stop(moon_run *run, moon_stop why, const char *text) {
@@ -462,6 +487,10 @@ void moon__run_set_writes(moon_run *run, char *json) {
 
 const char *moon__run_writes(const moon_run *run) {
     return run->writes;
+}
+
+const char *moon__run_conflicts(const moon_run *run) {
+    return run->conflicts;
 }
 
 void *moon__run_state(const moon_run *run) {

@@ -153,6 +153,9 @@ bool moon__run_input_json(const moon_run *run); /* was it started with a value t
  * started it gets the same when it is resumed. */
 void moon__run_set_writes(moon_run *run, char *json);
 const char *moon__run_writes(const moon_run *run); /* NULL: nothing */
+/* Files in the way of merging its work tree, of one that ended MOON_STOP_UNMERGED: a JSON array of {path, why}, or
+ * NULL. */
+const char *moon__run_conflicts(const moon_run *run);
 const char *moon__run_path_of(const moon_run *run);
 
 typedef struct moon__child {

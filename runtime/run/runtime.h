@@ -8,9 +8,11 @@
 #include "json.h"
 #include "keeper.h"
 #include "outside.h"
+#include "remains.h"
 #include "replay.h"
 #include "run.h"
 #include "snapshot.h"
+#include "worktree.h"
 
 /* ---- how many requests at once (gate.c) ---- */
 
@@ -60,6 +62,7 @@ struct moon_runtime {
     moon__keeper *keeper;               /* NULL: runs are not kept */
     const moon_snapshot_ops *snapshots; /* NULL: none can be taken */
     bool snapshots_always;              /* unless an agent says no; from the configuration */
+    moon__merges merges;                /* into the bases of work trees */
     moon__model *info_model;            /* what moon_runtime_model told of last */
     struct moon__testing *testing;      /* NULL: agents are not under test in it */
     bool stepping;
@@ -116,9 +119,10 @@ typedef struct moon__tree {
     uint64_t shared;      /* of a fork: records up to this seq are not its own */
     enum { MOON__GO_ON, MOON__REHEARSE, MOON__REHEARSE_TOOLS } rehearsal; /* of a replay: nothing new may be asked */
     moon__scratch *scratch;
-    bool kept;          /* the runtime's keeper brings its journal to the store */
-    moon__durable told; /* the end waits for its event to be kept */
-    char *preview;      /* the beginning of the input */
+    moon__annex *annexes; /* of a run that is resumed: what its parts with work trees of their own have seen */
+    bool kept;            /* the runtime's keeper brings its journal to the store */
+    moon__durable told;   /* the end waits for its event to be kept */
+    char *preview;        /* the beginning of the input */
     moon_unknown unknown;
     uint64_t seed;       /* of the scripts' random numbers */
     int64_t created_us;  /* wall clock */
@@ -158,10 +162,12 @@ struct moon_run {
     bool observing;
     char *input;
     size_t input_length;
-    bool input_json; /* the input was no text but a value, written as JSON */
-    char *writes;    /* what it wrote into the state that it shares with other branches: JSON; NULL: nothing */
-    char *model;     /* override; NULL: none */
-    void *state;     /* the runnable's */
+    bool input_json;          /* the input was no text but a value, written as JSON */
+    moon__worktree *worktree; /* it works in one of its own; NULL: where its parent does */
+    char *conflicts;          /* why that was not merged: JSON; NULL: it was */
+    char *writes;             /* what it wrote into the state that it shares with other branches: JSON; NULL: nothing */
+    char *model;              /* override; NULL: none */
+    void *state;              /* the runnable's */
     moon_limits limits;
     moon_limits given; /* with the root, by who started it */
     moon_usage usage;  /* children's included */
@@ -169,6 +175,7 @@ struct moon_run {
     int64_t started_us;
     moon__timer deadline;
     moon__defer after;              /* brings the end to the loop */
+    bool leaving;                   /* it has ended, and its work is merged */
     bool stopping, ended, finished; /* ended: finish was called; finished: so have all children, and it is kept */
     moon_stop stop_why;             /* while stopping */
     char *stop_text;
@@ -198,6 +205,12 @@ void moon__run_prompts_free(moon_run *run);
 /* Into the runtime's list; and out of it, when it has ended and so have its children: done comes from the loop. */
 void moon__run_link(moon_run *run);
 void moon__run_over(moon_run *run);
+/* What it has ended with is known now: its children may still be there. */
+void moon__run_left(moon_run *run);
+/* Its result, before that. */
+void moon__run_unmerged(moon_run *run, const char *error);
+/* Where its tools work. */
+moon__scratch *moon__run_scratch(const moon_run *run);
 /* Begins a run whose tree is in place; it gives the run back if it fails. */
 MOON_MUST_USE moon_status moon__run_begin(moon_run *run, moon_error *error);
 moon_run *moon__run_alloc(moon_runtime *runtime, moon_runnable *runnable, const char *input, size_t length);
@@ -291,6 +304,7 @@ typedef struct moon__agent {
     moon_limits limits;
     const moon_json *policy;
     bool plan;
+    bool worktree;     /* it works in a work tree of its own */
     int snapshots;     /* 1: taken of its steps, 0: not, -1: as the runtime has it */
     unsigned parallel; /* read-only calls side by side */
     void (*release)(void *owner);
@@ -386,6 +400,8 @@ void moon__kept_finished(moon_run *root); /* with its last */
 /* Adds what is needed to begin the run again. */
 void moon__kept_write(moon__jw *w, const moon_run *root);
 void moon__kept_release(moon_run *root);
+/* Removes the worktrees of a run that hold nothing which is not merged (worktree_ask.c). */
+void moon__worktrees_drop(moon_runtime *runtime, const char *workspace, const char *run);
 /* moon_runtime_purge() without the snapshots (ask.c). */
 MOON_MUST_USE moon_status moon__store_purge(moon_runtime *runtime, const char *run, moon_error *error);
 #endif

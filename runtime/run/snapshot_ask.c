@@ -159,9 +159,11 @@ moon_status moon_runtime_snapshot_restore(moon_runtime *rt, const char *run, con
 
 /* A workspace that is gone, or has no repository any more, has nothing to be removed; what could not be is no reason to
  * keep the run. */
-static void drop(const moon_runtime *rt, const char *workspace, const char *run) {
+static void drop(moon_runtime *rt, const char *workspace, const char *run) {
     moon_error error = {0};
-    if (is_there(workspace)) (void)!rt->snapshots->drop(workspace, run, &error);
+    if (!is_there(workspace)) return;
+    (void)!rt->snapshots->drop(workspace, run, &error);
+    moon__worktrees_drop(rt, workspace, run);
 }
 
 moon_status moon_runtime_purge(moon_runtime *rt, const char *run, moon_error *error) {

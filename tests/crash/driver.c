@@ -7,6 +7,8 @@
  *     --kill-effect N:before|after   SIGKILL before or after the N-th effect
  *     --snapshots                    the workspace, a git repository, has snapshots taken of it
  *     --kill-snapshot N:before|after SIGKILL before or after the N-th snapshot is in the repository
+ *     --kill-tree N:before|after     SIGKILL before or after the N-th time that a worktree is made, committed, merged
+ * or removed
  *     --unknown tell|retry           what to do about calls of unknown outcome (default: tell)
  *     --hold N                       the N-th effect waits, after it was made, until there is a file "go"
  *     --steal                        resume although another process drives the run
@@ -32,10 +34,10 @@ typedef struct moment {
 } moment;
 
 /* One driver a process: its tool and its store have no other place for what they are told. */
-static moment kill_append, kill_effect, kill_snapshot;
+static moment kill_append, kill_effect, kill_snapshot, kill_tree;
 static long hold;
 static bool steal, no_sequence, snapshots;
-static atomic_long appends, effects, takes;
+static atomic_long appends, effects, takes, trees;
 
 static void die_at(const moment *m, long n, bool after) {
     if (m->n == n && m->after == after) raise(SIGKILL);
@@ -60,6 +62,39 @@ static moon_status take(const moon_snapshot_request *request, moon_snapshot *out
     moon_status status = moon_snapshots_git.take(request, out, error);
     die_at(&kill_snapshot, count, true);
     return status;
+}
+
+static moon_status around(long *count, moon_status status) {
+    if (!*count)
+        die_at(&kill_tree, *count = atomic_fetch_add(&trees, 1) + 1, false);
+    else
+        die_at(&kill_tree, *count, true);
+    return status;
+}
+
+static moon_status make(const moon_worktree_use *use, moon_error *error) {
+    long n = 0;
+    around(&n, MOON_OK);
+    return around(&n, moon_snapshots_git.worktree_make(use, error));
+}
+
+static moon_status commit(const moon_worktree_use *use, char id[72], int64_t *files, moon_error *error) {
+    long n = 0;
+    around(&n, MOON_OK);
+    return around(&n, moon_snapshots_git.worktree_commit(use, id, files, error));
+}
+
+static moon_status merge(const moon_worktree_use *use, const char *id, moon_worktree_merged *merged,
+                         moon_error *error) {
+    long n = 0;
+    around(&n, MOON_OK);
+    return around(&n, moon_snapshots_git.worktree_merge(use, id, merged, error));
+}
+
+static moon_status drop_tree(const moon_worktree_use *use, moon_error *error) {
+    long n = 0;
+    around(&n, MOON_OK);
+    return around(&n, moon_snapshots_git.worktree_remove(use, error));
 }
 
 static void effect(void *self, moon_call *call, const moon_json *args) {
@@ -116,8 +151,8 @@ static int drive(moon_runtime *runtime, moon_run *run, bool count) {
     puts(result->text);
     if (result->error) fprintf(stderr, "driver: %s: %s\n", moon_stop_text(result->stop), result->error);
     if (count)
-        fprintf(stderr, "appends %ld effects %ld snapshots %ld\n", atomic_load(&appends), atomic_load(&effects),
-                atomic_load(&takes));
+        fprintf(stderr, "appends %ld effects %ld snapshots %ld trees %ld\n", atomic_load(&appends),
+                atomic_load(&effects), atomic_load(&takes), atomic_load(&trees));
     return moon_stop_exit_code(result->stop);
 }
 
@@ -132,6 +167,10 @@ static int work(bool start, const char *journal, const char *script, moon_unknow
     store.append = append;
     store.claim = claim;
     git.take = take;
+    git.worktree_make = make;
+    git.worktree_commit = commit;
+    git.worktree_merge = merge;
+    git.worktree_remove = drop_tree;
     moon_runtime_options options = {.size = sizeof options, .config = "", .journal = journal, .store = &store};
     if (moon_runtime_new(&runtime, &options, &error)) return fail("runtime", &error);
     moon_run_options how = {
@@ -165,6 +204,8 @@ int main(int argc, char **argv) {
             kill_effect = read_moment(value), i++;
         else if (!strcmp(argv[i], "--kill-snapshot"))
             kill_snapshot = read_moment(value), i++;
+        else if (!strcmp(argv[i], "--kill-tree"))
+            kill_tree = read_moment(value), i++;
         else if (!strcmp(argv[i], "--snapshots"))
             snapshots = true;
         else if (!strcmp(argv[i], "--hold"))

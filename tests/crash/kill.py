@@ -6,7 +6,7 @@
 After every kill and resume: the final text is the one of a run that was not killed; each effect was made exactly once,
 or its outcome was reported as unknown (the kill fell between the intent and the result) and it was made at most once.
 Where snapshots of the workspace are taken: each that the journal tells of is in the repository, and the last one is the
-workspace as it is.
+workspace as it is. Where agents have worktrees: the work of each is in the base, in one commit, and no worktree is left.
 Then the controls, which have to be caught: calls of unknown outcome made again blindly, and a store that does not check
 the sequence."""
 import argparse
@@ -32,6 +32,7 @@ TEXTS = {
     "sweep.lua": "first ended; left ended, right ended, nested: deep ended; last ended\n",
     "chain.lua": "12: first, each, each, left, right, won\n",
 }
+TREES = "1 ended, 2 ended, 3 ended\n"
 
 
 class World:
@@ -57,8 +58,8 @@ class World:
     def snapshots(self):
         """Bodies of snapshot.taken in the order of the journal."""
         with sqlite3.connect(f"file:{self.dir}/journal.db?mode=ro", uri=True) as db:
-            bodies = [json.loads(r["body"]) for r in journal_rows.records(db) if b"refs/moonlet/" in r["body"]]
-            return [body for body in bodies if "ref" in body and "tree" in body]
+            bodies = [json.loads(r["body"]) for r in sorted(journal_rows.records(db), key=lambda r: r["seq"])]
+        return [body for body in bodies if "ref" in body and "tree" in body]
 
     def log(self):
         path = pathlib.Path(self.dir, "log")
@@ -197,6 +198,64 @@ def with_snapshots(sweep, stride):
                 sweep.wrong.append(f"{label}: {wrong}")
 
 
+def check_trees(world):
+    """What is wrong with the work of agents that had worktrees; None: it is there, each once, and nothing else is."""
+    files = world.git("ls-tree", "-r", "--name-only", "HEAD").split()
+    wanted = [f"lines/{n}/shared" for n in (1, 2, 3)] + [f"own{n}" for n in (1, 2, 3)]
+    if files != wanted:
+        return f"HEAD has {files}"
+    if world.git("status", "--porcelain", "--untracked-files=no"):
+        return "the work tree is not as HEAD"
+    commits = world.git("log", "--no-merges", "--format=%s").splitlines()
+    if sorted(commits) != ["a1: go", "a2: go", "a3: go", "begin"]:
+        return f"the commits are {commits}"
+    left = [world.git("for-each-ref", "refs/heads/moonlet"), len(world.git("worktree", "list").splitlines()),
+            [name for name in os.listdir(os.path.dirname(world.dir)) if name.startswith(os.path.basename(world.dir) + "-")]]
+    if left != ["", 1, []]:
+        return f"left are {left}"
+    world.git("fsck", "--strict")
+    return None
+
+
+def with_trees(sweep, stride):
+    """Killed around all that is done to worktrees, and around appends; the process that resumes is killed too."""
+    def world():
+        w = sweep.world()
+        w.script = "trees.lua"
+        w.git("init", "-q", "-b", "main")
+        w.git("-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-q", "--allow-empty", "-m", "begin")
+        return w
+
+    def settle(w, label):
+        for _ in range(4):
+            code, out, err = w.run("resume", "--unknown", "retry")
+            sweep.resumes += 1
+            if code == 0 or "is finished" in err:
+                break
+        wrong = check_trees(w) if code == 0 or "is finished" in err else f"{code} {err.strip()}"
+        if wrong or (code == 0 and out != TREES):
+            sweep.wrong.append(f"{label}: {wrong} {out!r}")
+
+    whole = world()
+    code, out, err = whole.run("start", "--count")
+    wrong = check_trees(whole)
+    if code != 0 or out != TREES or wrong:
+        sweep.wrong.append(f"worktrees of a run that nobody kills: {code} {out!r} {err} {wrong}")
+        return
+    moments = []
+    for what, count in (("tree", "trees"), ("append", "appends")):
+        n = int(re.search(rf"{count} (\d+)", err).group(1))
+        moments += [(what, n) for n in range(1 + sweep.random.randrange(stride), n + 1, stride)]
+    for what, n in moments:
+        for when in ("before", "after"):
+            w, label = world(), f"worktrees, {what} {n} {when}"
+            sweep.kills += w.run("start", f"--kill-{what}", f"{n}:{when}")[0] == -signal.SIGKILL
+            if w.exists():
+                again = sweep.random.randrange(1, 4)
+                sweep.kills += w.run("resume", "--unknown", "retry", "--kill-tree", f"{again}:{when}")[0] == -signal.SIGKILL
+                settle(w, label)
+
+
 def duplicates(world):
     return [e for e, n in world.log().items() if n > 1]
 
@@ -247,6 +306,7 @@ def main():
             first, second = sweep.random.randrange(1, appends), sweep.random.randrange(1, appends)
             sweep.twice(f"append {first} and then {second}", first, second)
         with_snapshots(sweep, args.every)
+        with_trees(sweep, args.every)
         lost, (code, out, err), overtaken = two_drivers(sweep)
         if lost or code != 0 or out != sweep.text or overtaken == 0:
             sweep.wrong.append(f"two drivers: made twice {lost}, the second {code} {out!r} {err}, the first {overtaken}")

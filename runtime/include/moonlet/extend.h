@@ -284,6 +284,22 @@ MOON_API MOON_MUST_USE moon_status moon_runtime_snapshot_restore(moon_runtime *r
                                                                  const moon_snapshot *snapshot, const char *dir,
                                                                  char **workspace, moon_error *error);
 
+/* ---- work trees of runs (moon_worktree, tool.h) ---- */
+
+/* Those of the workspace's repository; false from each ends it. All of these wait for the disk. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_worktrees(moon_runtime *runtime, const char *workspace,
+                                                          bool (*each)(void *ctx, const moon_worktree *tree,
+                                                                       const moon_worktree_state *state),
+                                                          void *ctx, moon_error *error);
+/* Commits what is in it, merges it into its base and removes it. MOON_ECONFLICT: paths were told, and the base is as it
+ * was. Not while its run is driven. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_worktree_merge(
+    moon_runtime *runtime, const moon_worktree *tree, void (*path)(void *ctx, const char *path, const char *why),
+    void *ctx, moon_worktree_merged *merged, moon_error *error);
+/* MOON_EBUSY: it holds what is not in its base; force removes it all the same. */
+MOON_API MOON_MUST_USE moon_status moon_runtime_worktree_remove(moon_runtime *runtime, const moon_worktree *tree,
+                                                                bool force, moon_error *error);
+
 #ifdef __cplusplus
 }
 #endif
