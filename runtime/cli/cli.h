@@ -25,7 +25,7 @@ extern const moon__cli_command moon__cli_cmd_run, moon__cli_cmd_tools, moon__cli
     moon__cli_cmd_doctor, moon__cli_cmd_resume, moon__cli_cmd_runs, moon__cli_cmd_show, moon__cli_cmd_approve,
     moon__cli_cmd_deny, moon__cli_cmd_signal, moon__cli_cmd_fork, moon__cli_cmd_replay, moon__cli_cmd_gc,
     moon__cli_cmd_cancel, moon__cli_cmd_export, moon__cli_cmd_import, moon__cli_cmd_graph, moon__cli_cmd_doc,
-    moon__cli_cmd_test;
+    moon__cli_cmd_test, moon__cli_cmd_worktrees;
 
 /* The option every table has. */
 enum { MOON__OPT_HELP = 1, MOON__OPT_OTHER };

@@ -114,6 +114,19 @@ static void put_decision(request *r, const moon_record *record, const moon_json 
     moon__buf_fini(&decision);
 }
 
+static void put_worktree(request *r, const moon_record *record, const moon_json *body) {
+    const char *branch = str(body, "branch", NULL);
+    int64_t files = 0;
+    moon_json_int(moon_json_get(body, "files"), &files);
+    if (record->type == MOON_EVENT_WORKTREE_MADE)
+        put_line(r, record, "35", "worktree %s, on branch %s", str(body, "dir", NULL), branch);
+    else if (record->type == MOON_EVENT_WORKTREE_MERGED)
+        put_line(r, record, "35", "branch %s merged into %s, %lld file%s changed", branch, str(body, "into", NULL),
+                 (long long)files, files == 1 ? "" : "s");
+    else
+        put_line(r, record, "31", "branch %s: %s", branch, str(body, "why", NULL));
+}
+
 static void put_record(request *r, const moon_record *record, const moon_json *body) {
     size_t n;
     const char *text;
@@ -151,6 +164,9 @@ static void put_record(request *r, const moon_record *record, const moon_json *b
         put_line(r, record, "35", "handed over: %s to %s", str(body, "from", NULL), str(body, "to", NULL));
         break;
     case MOON_EVENT_HOOK_DECIDED: put_decision(r, record, body); break;
+    case MOON_EVENT_WORKTREE_MADE:
+    case MOON_EVENT_WORKTREE_MERGED:
+    case MOON_EVENT_WORKTREE_UNMERGED: put_worktree(r, record, body); break;
     case MOON_EVENT_RUN_CLAIMED: put_line(r, record, "33", "resumed"); break;
     case MOON_EVENT_RUN_FINISHED:
         put_line(r, record, "1", "ended: %s %s", str(body, "stop_reason", NULL), str(body, "error", NULL));

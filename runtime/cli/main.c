@@ -31,7 +31,7 @@ static const moon__cli_command *const commands[] = {
     &moon__cli_cmd_show,   &moon__cli_cmd_approve, &moon__cli_cmd_deny,
     &moon__cli_cmd_signal, &moon__cli_cmd_fork,    &moon__cli_cmd_replay,
     &moon__cli_cmd_cancel, &moon__cli_cmd_export,  &moon__cli_cmd_import,
-    &moon__cli_cmd_gc,     &moon__cli_cmd_test,    &moon__cli_cmd_tools,
+    &moon__cli_cmd_gc, &moon__cli_cmd_worktrees, &moon__cli_cmd_test,    &moon__cli_cmd_tools,
     &moon__cli_cmd_call,   &moon__cli_cmd_graph,   &moon__cli_cmd_new,
     &moon__cli_cmd_doc,    &moon__cli_cmd_doctor,  NULL,
 };
@@ -65,9 +65,9 @@ static int print_overview(void) {
     moon__buf_str(&text, "Moonlet runs agents: a plan/act loop in C, tools in C, agents in Lua.\n\n"
                          "usage: moonlet COMMAND [ARGUMENTS]\n\ncommands:\n");
     for (size_t i = 0; commands[i]; i++)
-        moon__buf_printf(&text, "  %-8s %s\n", commands[i]->name, commands[i]->summary);
+        moon__buf_printf(&text, "  %-9s %s\n", commands[i]->name, commands[i]->summary);
     moon__buf_str(
-        &text, "  help     the help of a command: moonlet help run\n\n"
+        &text, "  help      the help of a command: moonlet help run\n\n"
                "options:\n"
                "  -h, --help     print this help\n"
                "  -V, --version  print the version, the build and the libraries\n\n"

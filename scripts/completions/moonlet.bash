@@ -40,7 +40,7 @@ _moonlet() {
     -m | --model | -p | --prompt | --policy | --base-url) return ;;
   esac
   if [ "$COMP_CWORD" -eq 1 ]; then
-    words="run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor help --help --version"
+    words="run resume runs show approve deny signal fork replay cancel export import gc worktrees test tools call graph new doc doctor help --help --version"
   else
     case $command in
       run)
@@ -73,6 +73,10 @@ _moonlet() {
       test)
         words="--output --output-file --filter --update --watch --list --timeout --plugin --verbose --no-color --help"
         compopt -o default 2>/dev/null
+      worktrees)
+        words="--here --json --force $kept"
+        if [ "$COMP_CWORD" -eq 2 ]; then words="merge remove $words"; fi
+        if [ "$COMP_CWORD" -eq 3 ]; then words="$(moonlet worktrees 2>/dev/null | grep -o '^[^ :]\+' | sort -u) $words"; fi
         ;;
       tools) words="--json --plugin --help $(moonlet tools 2>/dev/null | cut -d' ' -f1)" ;;
       call)
@@ -87,7 +91,7 @@ _moonlet() {
       new) if [ "$COMP_CWORD" -eq 2 ]; then words="agent tool --help"; else compopt -o default 2>/dev/null; fi ;;
       doc) words="--markdown --types --help $(moonlet doc 2>/dev/null | sed -n 's/^  \([^ ]*\).*/\1/p')" ;;
       doctor) words="--json --model --cwd --config --help" ;;
-      help) words="run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor" ;;
+      help) words="run resume runs show approve deny signal fork replay cancel export import gc worktrees test tools call graph new doc doctor" ;;
     esac
   fi
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # fish completion of moonlet
-set -l commands run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor help
+set -l commands run resume runs show approve deny signal fork replay cancel export import gc worktrees test tools call graph new doc doctor help
 complete -c moonlet -f
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a run -d "run an agent"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a resume -d "go on with a run"
@@ -16,6 +16,7 @@ complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a export -d 
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a import -d "take in a run"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a gc -d "remove old runs"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a test -d "run the tests of agents"
+complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a worktrees -d "work of agents that is not merged"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a tools -d "list the tools"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a call -d "call one tool"
 complete -c moonlet -n "not __fish_seen_subcommand_from $commands" -a graph -d "draw a script's agents, tools and flow"
@@ -33,7 +34,7 @@ complete -c moonlet -n "__fish_seen_subcommand_from run" -s p -l prompt -x -d "t
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l limit -x -a "steps= tool_calls= seconds= tokens= usd= handoffs=" -d "a limit"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -s o -l output-file -r -d "write the last message to a file"
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l output-schema -r -d "JSON Schema of the answer"
-complete -c moonlet -n "__fish_seen_subcommand_from run resume fork replay runs show approve deny signal cancel export import gc" -l journal -r -d "where runs are kept"
+complete -c moonlet -n "__fish_seen_subcommand_from run resume fork replay runs show approve deny signal cancel export import gc worktrees" -l journal -r -d "where runs are kept"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l cassette -x -a "(__fish_complete_directories)" -d "take answers from recordings"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork" -l record -x -a "(__fish_complete_directories)" -d "record answers"
 complete -c moonlet -n "__fish_seen_subcommand_from run resume fork replay" -l park -d "end when it only waits"
@@ -48,9 +49,9 @@ complete -c moonlet -n "__fish_seen_subcommand_from test" -l list -d "print the 
 complete -c moonlet -n "__fish_seen_subcommand_from test" -l timeout -x -d "seconds of real time a test may take"
 
 complete -c moonlet -n "__fish_seen_subcommand_from call tools" -a "(moonlet tools 2>/dev/null | string split -f1 ' ')"
-complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs show approve deny signal cancel export import gc doctor" -s C -l cwd -x -a "(__fish_complete_directories)" -d "the directory that tools work in"
+complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs show approve deny signal cancel export import gc worktrees doctor" -s C -l cwd -x -a "(__fish_complete_directories)" -d "the directory that tools work in"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs" -l output -x -a "text json stream-json" -d "the format of standard output"
-complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs tools doctor" -l json -d "JSON"
+complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay runs worktrees tools doctor" -l json -d "JSON"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -s y -l yes -d "allow what would be asked for"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay" -l policy -x -d "TOOL=allow, ask or deny"
 complete -c moonlet -n "__fish_seen_subcommand_from run call resume fork replay test tools graph" -l plugin -r -d "load a plugin"
@@ -63,7 +64,7 @@ complete -c moonlet -n "__fish_seen_subcommand_from new" -a "agent tool"
 complete -c moonlet -n "__fish_seen_subcommand_from doc" -a "(moonlet doc 2>/dev/null | string match -r -g '^  (\S+)')"
 complete -c moonlet -n "__fish_seen_subcommand_from doc" -l markdown -d "the whole reference as one page"
 complete -c moonlet -n "__fish_seen_subcommand_from doc" -l types -d "the annotations that editors read"
-complete -c moonlet -n "__fish_seen_subcommand_from help" -a "run resume runs show approve deny signal fork replay cancel export import gc test tools call graph new doc doctor"
+complete -c moonlet -n "__fish_seen_subcommand_from help" -a "run resume runs show approve deny signal fork replay cancel export import gc worktrees test tools call graph new doc doctor"
 complete -c moonlet -n "__fish_seen_subcommand_from doctor" -s m -l model -x -d "a model"
 
 complete -c moonlet -n "__fish_seen_subcommand_from run" -l continue -d "go on with the newest run"
@@ -77,7 +78,7 @@ complete -c moonlet -n "__fish_seen_subcommand_from replay" -l live-tools -d "re
 complete -c moonlet -n "__fish_seen_subcommand_from resume fork replay" -l recorded-script -d "the script as it was"
 complete -c moonlet -n "__fish_seen_subcommand_from resume" -l accept-script -d "fork where the script has changed"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -s s -l state -x -a "running died waiting done" -d "only of this state"
-complete -c moonlet -n "__fish_seen_subcommand_from runs" -l here -d "only of this directory"
+complete -c moonlet -n "__fish_seen_subcommand_from runs worktrees" -l here -d "only of this directory"
 complete -c moonlet -n "__fish_seen_subcommand_from runs resume" -l due -d "those whose time has come"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -s n -l limit -x -d "at most so many"
 complete -c moonlet -n "__fish_seen_subcommand_from runs" -l check -d "look for damage"
@@ -87,6 +88,9 @@ complete -c moonlet -n "__fish_seen_subcommand_from deny" -l why -x -d "a reason
 complete -c moonlet -n "__fish_seen_subcommand_from import" -F
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -l keep -x -d "runs that stay"
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -l waiting -d "those that wait too"
+complete -c moonlet -n "__fish_seen_subcommand_from worktrees; and not __fish_seen_subcommand_from merge remove" -a "merge remove"
+complete -c moonlet -n "__fish_seen_subcommand_from worktrees; and __fish_seen_subcommand_from merge remove" -a "(moonlet worktrees 2>/dev/null | string match -r '^[^ ]+')"
+complete -c moonlet -n "__fish_seen_subcommand_from worktrees" -s f -l force -d "whatever it holds"
 complete -c moonlet -n "__fish_seen_subcommand_from gc" -s n -l dry-run -d "only say"
 
 complete -c moonlet -n "__fish_seen_subcommand_from graph" -F -a "ask brief changelog commit-message dependencies docs-drift explain fix-tests refactor review security test-gaps todos"
