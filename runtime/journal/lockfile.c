@@ -52,6 +52,19 @@ moon_status moon__lockfile_lock(const moon__lockfile *file, int64_t byte, int wa
     }
 }
 
+moon_status moon__lockfile_lock_from(const moon__lockfile *file, int64_t *byte) {
+    for (;;) {
+        struct flock lock = of(F_WRLCK, *byte, 0), in_the_way = lock;
+        if (fcntl(file->fd, F_OFD_SETLK, &lock) == 0) return MOON_OK;
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN && errno != EACCES) return MOON_EIO;
+        if (fcntl(file->fd, F_OFD_GETLK, &in_the_way) != 0) return MOON_EIO;
+        if (in_the_way.l_type == F_UNLCK) continue; /* gone meanwhile */
+        *byte = in_the_way.l_start;
+        return MOON_EBUSY;
+    }
+}
+
 void moon__lockfile_unlock(const moon__lockfile *file, int64_t byte) {
     struct flock lock = of(F_UNLCK, byte, 1);
     (void)fcntl(file->fd, F_OFD_SETLK, &lock);

@@ -16,6 +16,8 @@ MOON_MUST_USE moon_status moon__lockfile_open(moon__lockfile *file, const char *
 void moon__lockfile_close(moon__lockfile *file); /* gives up all its locks */
 /* MOON_EBUSY: somebody else has it, and still had it after wait_ms. */
 MOON_MUST_USE moon_status moon__lockfile_lock(const moon__lockfile *file, int64_t byte, int wait_ms);
+/* This byte and all after it, at once, and without waiting. MOON_EBUSY: *byte is one that somebody has. */
+MOON_MUST_USE moon_status moon__lockfile_lock_from(const moon__lockfile *file, int64_t *byte);
 void moon__lockfile_unlock(const moon__lockfile *file, int64_t byte);
 void moon__lockfile_unlock_from(const moon__lockfile *file, int64_t byte); /* this one, and all after it */
 bool moon__lockfile_locked(const moon__lockfile *file, int64_t byte);      /* by anybody, us included */

@@ -15,16 +15,18 @@
  * that fails too, a mark is left in the lock file. One who opens the store then takes those pages for commits, and what
  * he appends would hang on pages that the disk may not have: who finds the mark writes the log again, as it is read.
  */
-#include "sqlite.h"
+#include "migrate.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define APPLICATION "0x4d4f4f4e" /* "MOON" */
-enum { FORMAT = 2, LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024, LOG_LEFT_PAGES = 64 };
+enum { LOCK_WAIT_MS = 15000, CHECKPOINT_PAGES = 1024, LOG_LEFT_PAGES = 64 };
 enum { WAYS = 4 }; /* places for runs of one hash */
 enum { WRITE_BYTE = 0, TURN_BYTE = 1, CLAIM_FIRST = 1024 };
 
@@ -243,8 +245,7 @@ static int on_commit(void *ctx, sqlite3 *db, const char *name, int pages) {
 
 /* ---- opening ---- */
 
-/* A row of records holds those of one append, or some of them (pack.h): what a row costs is paid once for all that came
- * together. A later format adds the statements that lead from the one before it; 1 was in no release. */
+/* Of the present format. What leads to it from the ones before is in migrate.c. */
 static const char schema[] =
     "CREATE TABLE runs(id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL UNIQUE, name TEXT NOT NULL, script TEXT "
     "NOT NULL, "
@@ -253,10 +254,7 @@ static const char schema[] =
     "NULL, tokens INTEGER NOT NULL, usd REAL NOT NULL, base INTEGER, base_at INTEGER NOT NULL);"
     "CREATE TABLE heads(run INTEGER PRIMARY KEY, seq INTEGER NOT NULL);"
     "CREATE INDEX runs_updated ON runs(updated_us);"
-    "CREATE INDEX runs_base ON runs(base) WHERE base IS NOT NULL;"
-    "CREATE TABLE records(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, "
-    "data BLOB NOT NULL);"
-    "CREATE UNIQUE INDEX records_first ON records(run, first);"
+    "CREATE INDEX runs_base ON runs(base) WHERE base IS NOT NULL;" MOON__SQLITE_RECORDS
     "CREATE TABLE blobs(id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, bytes BLOB NOT NULL);"
     "CREATE TABLE uses(run INTEGER NOT NULL, hash BLOB NOT NULL, PRIMARY KEY(run, hash)) WITHOUT ROWID;"
     "CREATE TABLE inbox(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, once TEXT NOT NULL, body TEXT NOT NULL, "
@@ -265,7 +263,7 @@ static const char schema[] =
     "WITHOUT ROWID;"
     "CREATE INDEX timers_due ON timers(due_us);";
 
-static int64_t number(moon_store *store, const char *sql) {
+int64_t moon__sqlite_number(moon_store *store, const char *sql) {
     sqlite3_stmt *s = NULL;
     int64_t value = -1;
     if (sqlite3_prepare_v2(store->db, sql, -1, &s, NULL) == SQLITE_OK && sqlite3_step(s) == SQLITE_ROW)
@@ -282,7 +280,8 @@ static moon_status execute(moon_store *store, const char *sql, moon_error *error
 
 static moon_status create(moon_store *store, moon_error *error) {
     char versions[100];
-    snprintf(versions, sizeof versions, "PRAGMA application_id=" APPLICATION "; PRAGMA user_version=%d;", FORMAT);
+    snprintf(versions, sizeof versions, "PRAGMA application_id=" APPLICATION "; PRAGMA user_version=%d;",
+             MOON__SQLITE_FORMAT);
     moon_status status = execute(store, "BEGIN IMMEDIATE", error);
     if (!status) status = execute(store, schema, error);
     if (!status) status = execute(store, versions, error);
@@ -291,25 +290,24 @@ static moon_status create(moon_store *store, moon_error *error) {
     return status;
 }
 
-/* Whose file is it, and of which version? An empty one becomes ours. */
+/* Whose file is it, and of which version? An empty one becomes ours, an older one is migrated. */
 static moon_status judge(moon_store *store, bool *fresh, moon_error *error) {
-    int64_t tables = number(store, "SELECT count(*) FROM sqlite_master");
+    int64_t tables = moon__sqlite_number(store, "SELECT count(*) FROM sqlite_master");
     if (tables < 0) return moon__sql_fail(store, "cannot be opened", error);
-    int64_t application = number(store, "PRAGMA application_id"), format = number(store, "PRAGMA user_version");
+    int64_t application = moon__sqlite_number(store, "PRAGMA application_id");
+    int64_t format = moon__sqlite_number(store, "PRAGMA user_version");
     bool own = application == strtol(APPLICATION, NULL, 16);
     *fresh = tables == 0 && format == 0 && (own || application == 0);
     if (!*fresh && !own)
         return moon_error_set(error, MOON_EINVAL, "%.300s is no journal: it is another program's database",
                               store->place);
-    if (format > FORMAT)
+    if (format > MOON__SQLITE_FORMAT)
         return moon_error_set(error, MOON_EUNSUPPORTED,
                               "journal %.200s has format %lld, and this moonlet knows up to %d: use a newer one",
-                              store->place, (long long)format, FORMAT);
-    if (!*fresh && format < FORMAT)
-        return moon_error_set(error, MOON_EUNSUPPORTED,
-                              "journal %.200s has format %lld, from before the first release; this moonlet reads %d: "
-                              "move the file away",
-                              store->place, (long long)format, FORMAT);
+                              store->place, (long long)format, MOON__SQLITE_FORMAT);
+    if (!*fresh && format < 1)
+        return moon_error_set(error, MOON_EUNSUPPORTED, "journal %.200s has format %lld, which there never was",
+                              store->place, (long long)format);
     return MOON_OK;
 }
 
@@ -337,17 +335,30 @@ static moon_status connect(moon_store *store, moon_error *error) {
     return !status && fresh ? create(store, error) : status;
 }
 
+static moon_status cannot_open(const char *path, int why, moon_error *error) {
+    moon_error_set(error, MOON_EIO, "cannot open %.300s: %s", path, strerror(why));
+    if (error) error->cause = why;
+    return MOON_EIO;
+}
+
+/* The file, or the one beside it, is there, and may not be written. */
+static moon_status cannot_write(const char *path, int why, moon_error *error) {
+    moon_error_set(error, MOON_EIO,
+                   "cannot open %.300s: %s. A journal is read by who may write to it, and to its folder: copy it, and "
+                   "its -wal file if there is one, to a folder of yours, and name the copy (--journal FILE)",
+                   path, strerror(why));
+    if (error) error->cause = why;
+    return MOON_EIO;
+}
+
 /* Sets store->place to the file's own name, so that by whatever name it is opened, the lock file is the same. What runs
  * read and wrote is nobody else's; SQLite gives its other files the same mode. The file is made without opening it: to
  * close one that SQLite has open in this process would give up its locks. */
 static moon_status make_file(moon_store *store, const char *place, moon_error *error) {
     int failed = mknod(place, S_IFREG | 0600, 0) == 0 || errno == EEXIST ? 0 : errno;
     store->place = realpath(place, NULL);
-    if (store->place) return MOON_OK;
-    if (!failed) failed = errno;
-    moon_error_set(error, MOON_EIO, "cannot open %.300s: %s", place, strerror(failed));
-    if (error) error->cause = failed;
-    return MOON_EIO;
+    if (!store->place) return cannot_open(place, failed ? failed : errno, error);
+    return faccessat(AT_FDCWD, store->place, W_OK, AT_EACCESS) == 0 ? MOON_OK : cannot_write(place, errno, error);
 }
 
 /* Whoever opens it next has to read the whole log. It is left as it is when others read it, or when it is in doubt. */
@@ -371,21 +382,30 @@ static void close_store(moon_store *store) {
     free(store);
 }
 
+static moon_status open_locks(moon_store *store, const char *path, moon_error *error) {
+    moon_error why = {0};
+    moon_status status = moon__lockfile_open(&store->locks, path, &why);
+    if (why.cause == EACCES || why.cause == EROFS) return cannot_write(path, why.cause, error);
+    if (status && error) *error = why;
+    return status;
+}
+
 static moon_status open_files(moon_store *store, const char *place, moon_error *error) {
     char *lock_path = NULL;
     moon_status status = make_file(store, place, error);
     if (!status && asprintf(&lock_path, "%s-lock", store->place) < 0)
         status = moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
-    if (!status) status = moon__lockfile_open(&store->locks, lock_path, error);
+    if (!status) status = open_locks(store, lock_path, error);
     free(lock_path);
     if (!status) status = lock(store, error);
     if (status) return status;
     status = connect(store, error);
     unlock(store);
-    return status;
+    return status ? status : moon__sqlite_migrate(store, error);
 }
 
-static moon_status open_store(moon_store **out, const char *place, moon_error *error) {
+static moon_status open_telling(moon_store **out, const char *place, void (*tell)(void *ctx, const char *text),
+                                void *ctx, moon_error *error) {
     moon_store *store = calloc(1, sizeof *store);
     if (!store) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
     store->locks = (moon__lockfile){.fd = -1, .probe = -1};
@@ -393,12 +413,18 @@ static moon_status open_store(moon_store **out, const char *place, moon_error *e
     store->checkpoint_pages = CHECKPOINT_PAGES;
     moon__buf_init(&store->packed, MOON__SQLITE_BODY_MAX);
     store->known = calloc(MOON__SQLITE_KNOWN, sizeof *store->known);
+    store->tell = tell;
+    store->tell_ctx = ctx;
     moon_status status = open_files(store, place, error);
     if (status)
         close_store(store);
     else
         *out = store;
     return status;
+}
+
+static moon_status open_store(moon_store **out, const char *place, moon_error *error) {
+    return open_telling(out, place, NULL, NULL, error);
 }
 
 /* ---- the small operations ---- */
@@ -514,4 +540,5 @@ const moon_store_ops moon_store_sqlite = {
     .version = version,
     .purge = purge,
     .check = moon__sqlite_check,
+    .open_telling = open_telling,
 };

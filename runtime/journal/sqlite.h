@@ -7,6 +7,13 @@
 #include <moonlet/extend.h>
 #include <sqlite3.h>
 
+/* A row of records holds those of one append, or some of them (pack.h): what a row costs is paid once for all that came
+ * together. */
+#define MOON__SQLITE_RECORDS                                                                                           \
+    "CREATE TABLE records(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT "     \
+    "NULL, data BLOB NOT NULL);"                                                                                       \
+    "CREATE UNIQUE INDEX records_first ON records(run, first);"
+
 #define MOON__LIST                                                                                                     \
     "SELECT r.run, r.name, r.script, r.workspace, r.input, r.stop, r.state, r.resumable, r.created_us, r.updated_us, " \
     "r.steps, r.tool_calls, r.tokens, r.usd, coalesce(b.run, ''), r.base_at, r.id FROM runs r LEFT JOIN runs b ON "    \
@@ -85,6 +92,8 @@ struct moon_store {
     moon__buf packed;   /* a row of records; kept for its memory */
 
     int lock_wait_ms, checkpoint_pages; /* set on opening; tests set others */
+    void (*tell)(void *ctx, const char *text);
+    void *tell_ctx; /* of what takes long; NULL: nobody is told */
 };
 
 /* Of a run's row. */
@@ -120,8 +129,20 @@ MOON_MUST_USE moon_status moon__sqlite_begin(moon_store *store, moon_error *erro
 MOON_MUST_USE moon_status moon__sqlite_commit(moon_store *store, moon_error *error);
 void moon__sqlite_rollback(moon_store *store);
 
+enum { MOON__SQLITE_FORMAT = 2 };           /* of the file, which has it as its user_version */
 enum { MOON__SQLITE_BODY_MAX = 200 << 20 }; /* bytes of a body, blob or item */
 int64_t moon__sqlite_claim_byte(int64_t run_id);
+/* The number that one statement gives; -1: it failed. */
+int64_t moon__sqlite_number(moon_store *store, const char *sql);
+
+/* A row of records in the making is store->packed. When it holds ROW_BYTES, another one is begun: one that is read is
+ * read whole. */
+enum { MOON__SQLITE_ROW_BYTES = 64 << 10 };
+MOON_MUST_USE moon_status moon__sqlite_pack(moon_store *store, const moon_record *record, moon_error *error);
+/* Stores it, as n records from `first` on. */
+MOON_MUST_USE moon_status moon__sqlite_add_row(moon_store *store, int64_t id, uint64_t first, size_t n,
+                                               moon_error *error);
+
 /* Gives up our claims on rows that are not there: made, and then taken back. Within a transaction, or before its lock
  * is let go: another one will get these rows' numbers. */
 void moon__sqlite_unclaim(moon_store *store);

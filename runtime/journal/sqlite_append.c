@@ -11,8 +11,6 @@
 #include "pack.h"
 #include "sqlite.h"
 
-enum { ROW_BYTES = 64 << 10 }; /* when a row holds as much, another one is begun: one that is read is read whole */
-
 static void bind_info(sqlite3_stmt *s, const char *run, const moon_run_info *info) {
     const char *const texts[] = {run, info->name, info->script, info->workspace, info->input, info->stop};
     for (int i = 0; i < 6; i++) moon__sql_text(s, i + 1, texts[i]);
@@ -87,19 +85,16 @@ static moon_status add_blob(moon_store *store, int64_t id, const unsigned char *
     return moon__sql_run(store, s, "cannot be written", error);
 }
 
-/* Packs records into one row, as many as it is to hold; returns how many. */
-static size_t pack(moon_store *store, const moon_record *records, size_t n) {
+moon_status moon__sqlite_pack(moon_store *store, const moon_record *record, moon_error *error) {
     moon__buf *row = &store->packed;
-    size_t i = 0;
-    for (moon__buf_reset(row); i < n && row->len < ROW_BYTES; i++) {
-        if (moon__buf_reserve(row, moon__pack_room(&records[i]))) break;
-        unsigned char *at = (unsigned char *)row->p + row->len;
-        row->len += (size_t)(moon__pack(at, &records[i]) - at);
-    }
-    return i;
+    if (moon__buf_reserve(row, moon__pack_room(record)))
+        return moon_error_set(error, row->status, "no memory for the journal");
+    unsigned char *at = (unsigned char *)row->p + row->len;
+    row->len += (size_t)(moon__pack(at, record) - at);
+    return MOON_OK;
 }
 
-static moon_status add_row(moon_store *store, int64_t id, uint64_t first, size_t n, moon_error *error) {
+moon_status moon__sqlite_add_row(moon_store *store, int64_t id, uint64_t first, size_t n, moon_error *error) {
     sqlite3_stmt *s = moon__sql_get(store, MOON__SQL_RECORD_ADD);
     if (!s) return moon__sql_fail(store, "cannot be used", error);
     sqlite3_bind_int64(s, 1, id);
@@ -112,9 +107,10 @@ static moon_status add_row(moon_store *store, int64_t id, uint64_t first, size_t
 static moon_status add_records(moon_store *store, int64_t id, const moon_append *a, moon_error *error) {
     moon_status status = MOON_OK;
     for (size_t done = 0, n; !status && done < a->n_records; done += n) {
-        n = pack(store, &a->records[done], a->n_records - done);
-        status = store->packed.status ? moon_error_set(error, store->packed.status, "no memory for the journal")
-                                      : add_row(store, id, a->records[done].seq, n, error);
+        moon__buf_reset(&store->packed);
+        for (n = 0; !status && done + n < a->n_records && store->packed.len < MOON__SQLITE_ROW_BYTES; n++)
+            status = moon__sqlite_pack(store, &a->records[done + n], error);
+        if (!status) status = moon__sqlite_add_row(store, id, a->records[done].seq, n, error);
     }
     for (size_t i = 0; !status && i < a->n_records; i++) {
         const moon_record *r = &a->records[i];

@@ -229,6 +229,10 @@ typedef struct moon_store_ops {
     /* Looks at everything; each fault is told. MOON_ECORRUPT if there was one. */
     moon_status (*check)(moon_store *store, void (*fault)(void *ctx, const char *run, const char *text), void *ctx,
                          moon_error *error);
+    /* May be NULL. As open, and tells what takes long meanwhile, in a line of text: a store of an older format is
+     * rewritten. */
+    moon_status (*open_telling)(moon_store **store, const char *place, void (*tell)(void *ctx, const char *text),
+                                void *tell_ctx, moon_error *error);
 } moon_store_ops;
 
 extern MOON_API const moon_store_ops moon_store_sqlite; /* place: a file */
