@@ -245,8 +245,12 @@ static int diagnose(const request *what) {
     if (r.as_json) moon__jw_array(&r.json, NULL);
     snprintf(detail, sizeof detail, "%s", moon_version());
     tell(&r, "moonlet", OK, detail, NULL);
-    moon_runtime_options o = {
-        .size = sizeof o, .workspace = what->workspace, .config = what->config, .model = what->model, .journal = ""};
+    moon_runtime_options o = {.size = sizeof o,
+                              .workspace = what->workspace,
+                              .config = what->config,
+                              .model = what->model,
+                              .journal = "",
+                              .notice = moon__cli_notice};
     bool made = moon_runtime_new(&runtime, &o, &error) == MOON_OK;
     check_config(&r, what->workspace, what->config, &error);
     if (made) {

@@ -252,7 +252,7 @@ static int import_run(const char *journal, const char *file) {
     int code = MOON__EXIT_USAGE;
     if (!i->file)
         moon__cli_error("cannot read %s: %s", file, strerror(errno));
-    else if (moon_store_sqlite.open(&store, journal, &error) != MOON_OK)
+    else if (moon_store_sqlite.open_telling(&store, journal, moon__cli_notice, NULL, &error) != MOON_OK)
         code = moon__cli_fail(&error);
     else {
         code = import_lines(i, store);

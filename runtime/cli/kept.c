@@ -13,8 +13,11 @@
 
 int moon__cli_kept_open(moon_runtime **runtime, const char *journal, const char *workspace) {
     moon_error error = {0};
-    moon_runtime_options options = {
-        .size = sizeof options, .workspace = workspace, .config = "", .journal = journal ? journal : ""};
+    moon_runtime_options options = {.size = sizeof options,
+                                    .workspace = workspace,
+                                    .config = "",
+                                    .journal = journal ? journal : "",
+                                    .notice = moon__cli_notice};
     moon_status status = moon_runtime_new(runtime, &options, &error);
     if (status != MOON_OK) return moon__cli_fail(&error);
     if (moon_runtime_journal(*runtime)) return MOON__EXIT_OK;

@@ -176,7 +176,8 @@ int moon__cli_session_open(moon__cli_session *s) {
                                     .cassette = s->cassette,
                                     .record = s->record,
                                     .policy = policy,
-                                    .policy_ctx = s};
+                                    .policy_ctx = s,
+                                    .notice = s->quiet ? NULL : moon__cli_notice};
     moon_status status = moon_runtime_new(&s->runtime, &options, &error);
     for (size_t i = 0; status == MOON_OK && i < s->n_plugins; i++)
         status = moon_runtime_add_plugin(s->runtime, s->plugins[i], &error);

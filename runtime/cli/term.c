@@ -146,6 +146,11 @@ void moon__cli_error(const char *format, ...) {
     moon__buf_fini(&safe);
 }
 
+void moon__cli_notice(void *ctx, const char *text) {
+    (void)ctx;
+    moon__cli_error("%s", text);
+}
+
 void moon__cli_put_count(moon__buf *buf, int64_t n) {
     if (n < 10000) {
         moon__buf_int(buf, n);

@@ -29,6 +29,7 @@ void moon__cli_sgr(moon__buf *buf, const moon__cli_term *term, const char *codes
 int moon__cli_write(int fd, const char *bytes, size_t n);
 /* "moonlet: …\n" on standard error, made safe. */
 void moon__cli_error(const char *format, ...) MOON_PRINTF(1, 2);
+void moon__cli_notice(void *ctx, const char *text); /* the same, as moon_runtime_options.notice */
 
 /* "950", "12.4k", "3.1M" */
 void moon__cli_put_count(moon__buf *buf, int64_t n);

@@ -33,6 +33,8 @@ struct moon__keeper {
     moon__loop *loop;
     moon__pool *pool;
     const moon_store_ops *ops;
+    void (*tell)(void *ctx, const char *text);
+    void *tell_ctx;
     char *place;
     moon_store *store; /* the thread's */
     moon__defer flush; /* at the end of this turn */
@@ -74,7 +76,8 @@ static void open_store(void *ctx) {
     moon__keeper *k = ctx;
     moon_error error = {0};
     moon_store *store = NULL;
-    moon_status status = k->ops->open(&store, k->place, &error);
+    moon_status status = k->ops->open_telling ? k->ops->open_telling(&store, k->place, k->tell, k->tell_ctx, &error)
+                                              : k->ops->open(&store, k->place, &error);
     pthread_mutex_lock(&k->lock);
     k->store = status ? NULL : store;
     k->first = status ? 0 : k->ops->version(store);
@@ -100,13 +103,14 @@ moon_status moon__keeper_ready(moon__keeper *k, moon_error *error) {
 
 static void flush(void *ctx);
 
-moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon_store_ops *ops, const char *place,
-                             moon_error *error) {
+moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon__store_place *place, moon_error *error) {
     moon__keeper *k = calloc(1, sizeof *k);
     if (!k) return moon_error_set(error, MOON_ENOMEM, "no memory for the journal");
     k->loop = loop;
-    k->ops = ops;
-    k->place = strdup(place);
+    k->ops = place->ops;
+    k->tell = place->tell;
+    k->tell_ctx = place->tell_ctx;
+    k->place = strdup(place->place);
     k->flush = (moon__defer){.fn = flush, .ctx = k};
     k->later = (moon__timer){.fn = flush, .ctx = k};
     k->dirty_end = &k->dirty;

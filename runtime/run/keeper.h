@@ -13,9 +13,17 @@
 
 typedef struct moon__keeper moon__keeper;
 
+/* Where a store is, and who is told (on the store's thread) what takes long while it is opened; tell may be NULL. */
+typedef struct moon__store_place {
+    const moon_store_ops *ops;
+    const char *place;
+    void (*tell)(void *ctx, const char *text);
+    void *tell_ctx;
+} moon__store_place;
+
 /* Starts opening the store; whether that went well is told by ready(). */
-MOON_MUST_USE moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon_store_ops *ops,
-                                           const char *place, moon_error *error);
+MOON_MUST_USE moon_status moon__keeper_new(moon__keeper **out, moon__loop *loop, const moon__store_place *place,
+                                           moon_error *error);
 /* Waits until the store is open. */
 MOON_MUST_USE moon_status moon__keeper_ready(moon__keeper *keeper, moon_error *error);
 /* All journals must be settled. NULL is fine. */

@@ -29,7 +29,9 @@ moon_status moon__runtime_set_journal(moon_runtime *rt, const moon_store_ops *st
     if (store->abi != MOON_STORE_ABI)
         return moon_error_set(error, MOON_EINVAL, "store %s was built for store interface %u, this is %u", store->name,
                               store->abi, MOON_STORE_ABI);
-    moon_status status = moon__keeper_new(&rt->keeper, rt->loop, store, place, error);
+    const moon__store_place where = {
+        .ops = store, .place = place, .tell = rt->options.notice, .tell_ctx = rt->options.notice_ctx};
+    moon_status status = moon__keeper_new(&rt->keeper, rt->loop, &where, error);
     if (!status) moon__keeper_watch(rt->keeper, on_changed, rt);
     return status;
 }

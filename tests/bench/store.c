@@ -104,11 +104,12 @@ static int kept(const char *file, size_t journals, double seconds) {
     moon_error error = {0};
     moon__loop *loop;
     moon__keeper *keeper;
+    const moon__store_place place = {.ops = &moon_store_sqlite, .place = file};
     moon__random random;
     moon__buf body;
     writer *writers = calloc(journals, sizeof *writers);
     if (!writers || moon__loop_new(&loop, &moon__clock_real, &error) ||
-        moon__keeper_new(&keeper, loop, &moon_store_sqlite, file, &error) || moon__keeper_ready(keeper, &error)) {
+        moon__keeper_new(&keeper, loop, &place, &error) || moon__keeper_ready(keeper, &error)) {
         fprintf(stderr, "bench_store: %s\n", error.text);
         return 1;
     }

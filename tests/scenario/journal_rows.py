@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The records of a journal's file, for tests and tools that look into it or do damage: runtime/journal/pack.h in Python."""
 
+import sqlite3
+
 INLINE = 4096
 
 
@@ -57,6 +59,29 @@ def records(db):
 
 def add(db, run, first, records):
     db.execute("INSERT INTO records(run, first, last, data) VALUES(?, ?, ?, ?)", (run, first, first + len(records) - 1, pack(records)))
+
+
+def to_format_1(path):
+    """Makes a journal of format 1 of one of format 2: a row a record."""
+    db = sqlite3.connect(path, isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    old = [(r["run"], r["seq"], r["type"], r["time_us"], r["path"], r["key"], r["hash"], None if "blob" in r else r["body"].decode(), r.get("blob")) for r in records(db)]
+    db.execute("DROP TABLE records")
+    db.execute("CREATE TABLE records(id INTEGER PRIMARY KEY, run INTEGER NOT NULL, seq INTEGER NOT NULL, type INTEGER NOT NULL, "
+               "time_us INTEGER NOT NULL, path TEXT NOT NULL, key TEXT NOT NULL, hash BLOB NOT NULL, body TEXT, blob BLOB)")
+    db.execute("CREATE UNIQUE INDEX records_seq ON records(run, seq)")
+    db.executemany("INSERT INTO records(run, seq, type, time_us, path, key, hash, body, blob) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)", old)
+    db.execute("PRAGMA user_version = 1")
+    db.execute("COMMIT")
+    db.close()
+
+
+def format_of(path):
+    db = sqlite3.connect(path)
+    try:
+        return db.execute("PRAGMA user_version").fetchone()[0]
+    finally:
+        db.close()
 
 
 def remove(db, seq):

@@ -121,7 +121,7 @@ MOON_API MOON_MUST_USE moon_status moon_runtime_add_provider(moon_runtime *runti
  * Times are µs since 1970. Text and bytes that a callback gets are borrowed for its duration; a callback that returns
  * false ends the walk.
  */
-#define MOON_STORE_ABI 1
+#define MOON_STORE_ABI 2
 enum { MOON_HASH_SIZE = 32 }; /* SHA-256 */
 
 typedef struct moon_record {

@@ -72,6 +72,11 @@ typedef struct moon_runtime_options {
     const char *cassette, *record;
     moon_policy policy; /* NULL: the built-in verdict */
     void *policy_ctx;
+    /* Told, in a line of text, what takes the journal long, or was found damaged, while it is opened: one of an older
+     * format is rewritten. Called on another thread, maybe after moon_runtime_new has returned. NULL: nobody is told.
+     */
+    void (*notice)(void *ctx, const char *text);
+    void *notice_ctx;
     unsigned workers; /* threads for blocking tools; 0: 4 */
     unsigned
         requests;  /* to models, at once; others wait, and runs take turns. 0: as the configuration says, else all */
