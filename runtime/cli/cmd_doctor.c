@@ -13,7 +13,7 @@
 #include "run.h"
 #include "text.h"
 
-#include <moonlet/moonlet.h>
+#include <moonlet/extend.h>
 
 #include <errno.h>
 #include <stdio.h>
@@ -174,10 +174,18 @@ static void check_config(report *r, const char *workspace, const char *config, m
 
 /* ---- the machine ---- */
 
-static void check_journal(report *r, const moon_runtime *runtime) {
+static bool on_run(void *ctx, const moon_run_info *info) {
+    (void)ctx, (void)info;
+    return false;
+}
+
+static void check_journal(report *r, moon_runtime *runtime) {
+    moon_error error = {0};
     const char *place = moon_runtime_journal(runtime);
     const char *off = getenv("MOONLET_JOURNAL");
-    if (place)
+    if (place && moon_runtime_runs(runtime, &(moon_query){.state = -1, .limit = 1}, on_run, NULL, &error) != MOON_OK)
+        tell(r, "journal", MISSING, error.text, "MOONLET_JOURNAL can name another file");
+    else if (place)
         tell(r, "journal", OK, place, NULL);
     else if (off && strcmp(off, "off") == 0)
         tell(r, "journal", OK, "off (MOONLET_JOURNAL): runs are not kept, and cannot be resumed", NULL);

@@ -81,10 +81,10 @@ class Migrate(Kept):
             time.sleep(0.01)
         run = self.last()["run"]
         journal_rows.to_format_1(self.journal)
-        for command in (["runs"], ["show", run], ["resume", run]):
+        for command in (["runs"], ["show", run], ["resume", run], ["doctor"]):
             done = self.moonlet(*command)
             self.assertNotEqual(done.code, 0, done)
-            self.assertIn(f"wait until the process that drives run {run} ends", done.err)
+            self.assertIn(f"wait until the process that drives run {run} ends", done.err + done.out)
         self.assertEqual(journal_rows.format_of(self.journal), 1)
         with open(os.path.join(self.work, "gate"), "w") as gate:
             gate.write("through\n")
