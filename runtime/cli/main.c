@@ -27,13 +27,17 @@
 #endif
 
 static const moon__cli_command *const commands[] = {
-    &moon__cli_cmd_run,    &moon__cli_cmd_resume,  &moon__cli_cmd_runs,
-    &moon__cli_cmd_show,   &moon__cli_cmd_approve, &moon__cli_cmd_deny,
-    &moon__cli_cmd_signal, &moon__cli_cmd_fork,    &moon__cli_cmd_replay,
-    &moon__cli_cmd_cancel, &moon__cli_cmd_export,  &moon__cli_cmd_import,
-    &moon__cli_cmd_gc, &moon__cli_cmd_worktrees, &moon__cli_cmd_test,    &moon__cli_cmd_tools,
-    &moon__cli_cmd_call,   &moon__cli_cmd_graph,   &moon__cli_cmd_new,
-    &moon__cli_cmd_doc,    &moon__cli_cmd_doctor,  NULL,
+    &moon__cli_cmd_run,     &moon__cli_cmd_resume,
+    &moon__cli_cmd_runs,    &moon__cli_cmd_show,
+    &moon__cli_cmd_approve, &moon__cli_cmd_deny,
+    &moon__cli_cmd_signal,  &moon__cli_cmd_fork,
+    &moon__cli_cmd_replay,  &moon__cli_cmd_cancel,
+    &moon__cli_cmd_export,  &moon__cli_cmd_import,
+    &moon__cli_cmd_gc,      &moon__cli_cmd_worktrees,
+    &moon__cli_cmd_test,    &moon__cli_cmd_tools,
+    &moon__cli_cmd_call,    &moon__cli_cmd_graph,
+    &moon__cli_cmd_new,     &moon__cli_cmd_doc,
+    &moon__cli_cmd_doctor,  NULL,
 };
 
 static const moon__cli_command *find_command(const char *name) {

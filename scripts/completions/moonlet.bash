@@ -73,6 +73,7 @@ _moonlet() {
       test)
         words="--output --output-file --filter --update --watch --list --timeout --plugin --verbose --no-color --help"
         compopt -o default 2>/dev/null
+        ;;
       worktrees)
         words="--here --json --force $kept"
         if [ "$COMP_CWORD" -eq 2 ]; then words="merge remove $words"; fi

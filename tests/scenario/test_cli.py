@@ -13,7 +13,8 @@ import time
 import harness
 from mock_model import MockModel, text
 
-COMMANDS = ("run", "resume", "runs", "show", "approve", "deny", "signal", "fork", "replay", "cancel", "export", "import", "gc", "test", "tools",
+COMMANDS = ("run", "resume", "runs", "show", "approve", "deny", "signal", "fork", "replay", "cancel", "export", "import", "gc", "worktrees", "test",
+            "tools",
             "call", "graph", "new", "doc", "doctor")
 ECHO = """
 local last = request.messages[#request.messages]

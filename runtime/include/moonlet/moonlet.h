@@ -148,7 +148,7 @@ MOON_API const char *moon_runnable_name(const moon_runnable *runnable);
     X(SNAPSHOT_TAKEN, "snapshot.taken")                                                                                \
     X(PROMPT_RENDERED, "prompt.rendered")                                                                              \
     X(HANDOFF, "handoff")                                                                                              \
-    X(HOOK_DECIDED, "hook.decided")\
+    X(HOOK_DECIDED, "hook.decided")                                                                                    \
     X(WORKTREE_MADE, "worktree.made")                                                                                  \
     X(WORKTREE_MERGING, "worktree.merging")                                                                            \
     X(WORKTREE_MERGED, "worktree.merged")                                                                              \
@@ -197,7 +197,7 @@ typedef struct moon_event {
     X(WAITING, "waiting", 4)                                                                                           \
     X(CONFIG, "configuration", 2)                                                                                      \
     X(CASSETTE, "cassette_miss", 2)                                                                                    \
-    X(HANDOFFS, "limit_handoffs", 3)                                                                                  \
+    X(HANDOFFS, "limit_handoffs", 3)                                                                                   \
     X(UNMERGED, "unmerged", 1)
 
 /* Why a run ended; moon_stop_exit_code() gives the exit code of the command line for it. */

@@ -99,6 +99,7 @@ function moon.wait(name, options) end
 ---@field limits? moonlet.Limits Each ends the run with a stop reason of its own. Default: 100 steps, 10 handoffs.
 ---@field plan? boolean The agent writes a plan before it uses other tools, and keeps it up to date.
 ---@field snapshots? boolean The files of the git work tree are kept before the first change and after each step that wrote. Default: as configured.
+---@field workspace? "shared"|"worktree" `"worktree"`: it works in a git worktree of its own, which is merged back when it ends well. Default: shared.
 ---@field policy? table<string, "allow"|"ask"|"deny"> By tool, group or `"*"`.
 ---@field output? moonlet.Schema The type of the answer; it is checked, and asked for again twice if it does not fit. Default: text.
 ---@field parallel? integer How many calls that only read run side by side, 1 to 64. Default: 8.
@@ -249,6 +250,8 @@ function Stream:cancel() end
 ---@field at? string Where in a chain: `"seq[2] > each[7]"`.
 ---@field path? string The path of the run that failed: `"1.3"`; `moonlet show` prints it.
 ---@field agent? string Who it was.
+---@field conflicts? { path: string, why: string }[] Of work in a worktree that could not be merged.
+---@field value? any What the agent answered all the same, then.
 
 ---What a tool is made of.
 ---@class moonlet.ToolSpec
