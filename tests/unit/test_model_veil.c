@@ -91,18 +91,18 @@ static void test_model_veil__values_of_the_environment(void **state) {
 
 static void test_model_veil__the_workspace(void **state) {
     static const row rows[] = {
-        {"itself", "/srv/work", "@{workspace}"},
-        {"a file in it", "see /srv/work/a.c:12", "see @{workspace}/a.c:12"},
-        {"the end of a sentence", "in /srv/work.", "in @{workspace}."},
-        {"in JSON", "{\"cwd\":\"/srv/work\"}", "{\"cwd\":\"@{workspace}\"}"},
-        {"after an escape", "a\\n/srv/work/b", "a\\n@{workspace}/b"},
-        {"a longer name", "/srv/workshop /srv/work-2 /srv/work.old", "/srv/workshop /srv/work-2 /srv/work.old"},
-        {"the end of a longer path", "/mnt/srv/work", "/mnt/srv/work"},
+        {"itself", "/srv/site", "@{workspace}"},
+        {"a file in it", "see /srv/site/a.c:12", "see @{workspace}/a.c:12"},
+        {"the end of a sentence", "in /srv/site.", "in @{workspace}."},
+        {"in JSON", "{\"cwd\":\"/srv/site\"}", "{\"cwd\":\"@{workspace}\"}"},
+        {"after an escape", "a\\n/srv/site/b", "a\\n@{workspace}/b"},
+        {"a longer name", "/srv/siteshop /srv/site-2 /srv/site.old", "/srv/siteshop /srv/site-2 /srv/site.old"},
+        {"the end of a longer path", "/mnt/srv/site", "/mnt/srv/site"},
     };
     moon__veil veil, there;
     moon__buf out;
     (void)state;
-    assert_int_equal(moon__veil_init(&veil, "/srv/work", NULL), MOON_OK);
+    assert_int_equal(moon__veil_init(&veil, "/srv/site", NULL), MOON_OK);
     assert_int_equal(moon__veil_init(&there, "/builds/7", NULL), MOON_OK);
     check(&veil, rows, sizeof rows / sizeof *rows);
     moon__buf_init(&out, 1024);
