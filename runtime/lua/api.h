@@ -21,8 +21,8 @@ void moon__code_free(moon__code *code);
 int moon__code_push(lua_State *L);
 /* Pushes the handle of a new tool that knows its script alone; definition: what it is made of, at that index. */
 moon__lua_tool *moon__lua_tool_push(lua_State *L, int definition);
-/* Raises if its record is not sound. */
-void moon__lua_tool_check(lua_State *L, const moon__lua_tool *tool, const char *what);
+/* Makes it the tool that `like` tells of (its texts are copied); raises if that is not sound. */
+void moon__lua_tool_set(lua_State *L, moon__lua_tool *tool, const moon_tool *like, const char *what);
 /* A task that was a tool's call has ended: tells the call. */
 void moon__lua_call_end(moon__task *task, const moon__failure *failure, bool cancelled);
 moon__lua_tool *moon__lua_tool_ref(moon__lua_tool *tool);

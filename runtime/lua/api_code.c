@@ -250,26 +250,18 @@ int moon__code_push(lua_State *L) {
     tool->code = calloc(1, sizeof *tool->code);
     if (!tool->code) return luaL_error(L, "out of memory");
     read_tools(L, tool->code, 1);
-    moon__buf text;
-    moon__buf_init(&text, 64 << 10);
-    describe(&text, tool->code);
-    tool->name = moon__strdup(name);
-    tool->params = moon__strdup(params);
-    tool->description = moon__buf_take(&text);
-    moon__buf_fini(&text);
-    if (!tool->name || !tool->description || !tool->params) return luaL_error(L, "out of memory");
+    moon__buf *text = moon__lua_scratch(L, 64 << 10);
+    describe(text, tool->code);
+    if (text->status) return luaL_error(L, "out of memory");
     /* What it does, it does through tools that are asked for themselves. */
-    tool->record = (moon_tool){.abi = MOON_TOOL_ABI,
-                               .effects = MOON_READ_ONLY,
-                               .flags = MOON_TOOL_REPLAYED,
-                               .timeout_ms = DAY_MS,
-                               .name = tool->name,
-                               .description = tool->description,
-                               .params = tool->params,
-                               .self = tool,
-                               .start = start,
-                               .cancel = cancel};
-    moon__lua_tool_check(L, tool, "moon.code");
+    moon_tool like = {.effects = MOON_READ_ONLY,
+                      .timeout_ms = DAY_MS,
+                      .name = name,
+                      .description = text->p,
+                      .params = params,
+                      .start = start,
+                      .cancel = cancel};
+    moon__lua_tool_set(L, tool, &like, "moon.code");
     return 1;
 }
 

@@ -178,9 +178,20 @@ moon__lua_tool *moon__lua_tool_push(lua_State *L, int definition) {
     return tool;
 }
 
-void moon__lua_tool_check(lua_State *L, const moon__lua_tool *tool, const char *what) {
+void moon__lua_tool_set(lua_State *L, moon__lua_tool *tool, const moon_tool *like, const char *what) {
     moon__tool_entry entry;
     moon_error error = {0};
+    tool->name = moon__strdup(like->name);
+    tool->description = moon__strdup(like->description);
+    tool->params = moon__strdup(like->params);
+    if (!tool->name || !tool->description || !tool->params) luaL_error(L, "out of memory");
+    tool->record = *like;
+    tool->record.abi = MOON_TOOL_ABI;
+    tool->record.flags = MOON_TOOL_REPLAYED;
+    tool->record.name = tool->name;
+    tool->record.description = tool->description;
+    tool->record.params = tool->params;
+    tool->record.self = tool;
     if (moon__tool_entry_init(&entry, &tool->record, &error) != MOON_OK) luaL_error(L, "%s: %s", what, error.text);
     moon__tool_entry_fini(&entry);
 }
@@ -196,21 +207,14 @@ static int new_tool(lua_State *L) {
     if (lua_getfield(L, 1, "call") != LUA_TFUNCTION) return luaL_error(L, "moon.tool: call must be a function");
     int fn = lua_gettop(L);
     moon__lua_tool *tool = moon__lua_tool_push(L, 1);
-    tool->name = moon__strdup(name);
-    tool->description = moon__strdup(description);
-    tool->params = moon__strdup(params);
-    if (!tool->name || !tool->description || !tool->params) return luaL_error(L, "out of memory");
-    tool->record = (moon_tool){.abi = MOON_TOOL_ABI,
-                               .effects = effects,
-                               .flags = MOON_TOOL_REPLAYED,
-                               .timeout_ms = timeout_ms,
-                               .name = tool->name,
-                               .description = tool->description,
-                               .params = tool->params,
-                               .self = tool,
-                               .start = start,
-                               .cancel = cancel};
-    moon__lua_tool_check(L, tool, "moon.tool");
+    moon_tool like = {.effects = effects,
+                      .timeout_ms = timeout_ms,
+                      .name = name,
+                      .description = description,
+                      .params = params,
+                      .start = start,
+                      .cancel = cancel};
+    moon__lua_tool_set(L, tool, &like, "moon.tool");
     lua_pushvalue(L, fn);
     tool->fn = luaL_ref(L, LUA_REGISTRYINDEX);
     return 1;
