@@ -54,15 +54,6 @@ static int stage_all(moon__git_job *job, git_index *index) {
     return job->git->index_write(index) ? moon__git_trouble(job, "cannot write the index") : 0;
 }
 
-static int64_t count_files(moon__git_job *job, git_tree *before, git_tree *after) {
-    git_diff *diff = NULL;
-    int64_t n = 0;
-    if (!job->git->diff_tree_to_tree(&diff, job->repo, before, after, NULL))
-        n = (int64_t)job->git->diff_num_deltas(diff);
-    job->git->diff_free(diff);
-    return n;
-}
-
 static void put_result(moon__git_job *job, const git_oid *id, const char *summary, int64_t files) {
     git_reference *head = NULL;
     moon_put_object(job->call, NULL);
@@ -94,7 +85,7 @@ static int commit_tree(moon__git_job *job, git_index *index, git_commit *parent,
     else if (git->commit_create(&id, job->repo, "HEAD", who, who, NULL, message, tree, parent ? 1 : 0, parents))
         bad = moon__git_trouble(job, "cannot commit");
     else
-        put_result(job, &id, message, count_files(job, before, tree));
+        put_result(job, &id, message, moon__git_count_changed(job, before, tree));
     git->tree_free(tree);
     git->tree_free(before);
     return bad;

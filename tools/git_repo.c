@@ -235,3 +235,12 @@ void moon__git_put_text(moon__git_job *job, const char *name, const char *text, 
     size_t n = strnlen(text, max + 1);
     moon_put_str(job->call, name, text, n > max ? moon__text_floor(text, max) : n);
 }
+
+int64_t moon__git_count_changed(const moon__git_job *job, git_tree *before, git_tree *after) {
+    git_diff *diff = NULL;
+    int64_t n = 0;
+    if (!job->git->diff_tree_to_tree(&diff, job->repo, before, after, NULL))
+        n = (int64_t)job->git->diff_num_deltas(diff);
+    job->git->diff_free(diff);
+    return n;
+}

@@ -61,6 +61,8 @@ int moon__git_commit(moon__git_job *job, const char *ref, git_commit **out);
 /* What ref names; it need not be a commit. */
 int moon__git_object(moon__git_job *job, const char *ref, git_object **out);
 
+/* How many files differ; a tree may be NULL, the empty one. 0 where that cannot be found out. */
+int64_t moon__git_count_changed(const moon__git_job *job, git_tree *before, git_tree *after);
 void moon__git_put_oid(moon__git_job *job, const char *name, const git_oid *oid);
 void moon__git_put_time(moon__git_job *job, const char *name, const git_time *time);
 /* "2026-01-02T03:04:05+07:00" */

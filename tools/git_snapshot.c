@@ -80,17 +80,6 @@ static int find_roots(moon__git_job *job, const moon_snapshot *before, roots *r)
     return old && git->commit_tree(&r->old_tree, old) ? moon__git_trouble(job, "cannot read the last snapshot") : 0;
 }
 
-static int64_t count_changed(const moon__git_job *job, git_tree *old_tree, git_tree *tree) {
-    git_diff *diff = NULL;
-    git_diff_options options;
-    int64_t n = 0;
-    job->git->diff_options_init(&options, GIT_DIFF_OPTIONS_VERSION);
-    if (!job->git->diff_tree_to_tree(&diff, job->repo, old_tree, tree, &options))
-        n = (int64_t)job->git->diff_num_deltas(diff);
-    job->git->diff_free(diff);
-    return n;
-}
-
 static int write_commit(moon__git_job *job, const moon_snapshot_request *request, const roots *r, git_tree *tree,
                         git_oid *id) {
     const moon__git *git = job->git;
@@ -124,7 +113,7 @@ static int keep(moon__git_job *job, const moon_snapshot_request *request, const 
     if (!bad && git->tree_lookup(&tree, job->repo, tree_id)) bad = moon__git_trouble(job, "cannot read the tree");
     if (!bad) bad = write_commit(job, request, &r, tree, &id);
     if (!bad) {
-        *out = (moon_snapshot){.at = request->at, .files = count_changed(job, r.old_tree, tree)};
+        *out = (moon_snapshot){.at = request->at, .files = moon__git_count_changed(job, r.old_tree, tree)};
         git->oid_tostr(out->commit, sizeof out->commit, &id);
         git->oid_tostr(out->tree, sizeof out->tree, tree_id);
         if (r.head) git->oid_tostr(out->head, sizeof out->head, git->commit_id(r.head));
@@ -175,7 +164,7 @@ static moon_status compare(const moon_snapshot_request *request, int64_t *files,
         moon__git_trouble(&job, "cannot read the tree");
         status = failed(&job, MOON_EIO, error);
     }
-    if (!status) *files = count_changed(&job, tree, now);
+    if (!status) *files = moon__git_count_changed(&job, tree, now);
     if (job.git) {
         job.git->commit_free(commit);
         job.git->tree_free(tree);

@@ -237,15 +237,6 @@ static int check_own(moon__git_job *job, const moon_worktree *tree) {
     return own ? 0 : moon__git_fail(job, "%.300s does not have %s checked out any more", tree->dir, tree->branch);
 }
 
-static int64_t count_changed(const moon__git_job *job, git_tree *before, git_tree *after) {
-    git_diff *diff = NULL;
-    int64_t n = 0;
-    if (!job->git->diff_tree_to_tree(&diff, job->repo, before, after, NULL))
-        n = (int64_t)job->git->diff_num_deltas(diff);
-    job->git->diff_free(diff);
-    return n;
-}
-
 /* Locks that a process of the run has left. */
 static int unlock(moon__git_job *job, const char *branch) {
     char path[PATH_MAX];
@@ -301,7 +292,7 @@ static int commit_work(moon__git_job *job, const moon_worktree_use *use, char co
         bad = moon__git_trouble(job, "cannot read a tree");
     if (!bad) id = *git->commit_id(head);
     if (!bad && git->oid_cmp(&tree_id, git->commit_tree_id(head)) != 0) {
-        *files = count_changed(job, before, tree);
+        *files = moon__git_count_changed(job, before, tree);
         bad = commit_all(job, use, head, tree, &id);
     }
     if (!bad) git->oid_tostr(commit, GIT_OID_HEXSZ + 1, &id);

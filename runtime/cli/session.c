@@ -4,6 +4,7 @@
 #include "session.h"
 
 #include "cli.h"
+#include "signals.h"
 #include "term.h"
 
 #include "json.h"
@@ -87,20 +88,6 @@ int moon__cli_session_read(moon__cli_session *s) {
 
 /* ---- opening ---- */
 
-static bool watch_signals(moon__cli_session *s) {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        struct sigaction old;
-        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaddset(&set, numbers[i]);
-    }
-    if (sigprocmask(SIG_BLOCK, &set, &s->old_mask) != 0) return false;
-    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (s->signal_fd < 0) sigprocmask(SIG_SETMASK, &s->old_mask, NULL);
-    return s->signal_fd >= 0;
-}
-
 /* The file for the last message is opened before the run, so that a wrong path does not cost one. Only a run that is
  * done writes it: after any other it is as it was, and one that was not there goes again. */
 static bool open_output_file(moon__cli_session *s) {
@@ -164,7 +151,8 @@ int moon__cli_session_open(moon__cli_session *s) {
     moon__cli_output_init(&s->output, s->format);
     moon__cli_term_init(&s->term, STDERR_FILENO, s->no_colour);
     if (!open_output_file(s)) return MOON__EXIT_USAGE;
-    if (!watch_signals(s)) {
+    s->signal_fd = moon__cli_signals_open(&s->old_mask);
+    if (s->signal_fd < 0) {
         moon__cli_error("cannot watch signals: %s", strerror(errno));
         return MOON__EXIT_FAILED;
     }

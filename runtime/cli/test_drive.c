@@ -8,6 +8,8 @@
  */
 #include "test.h"
 
+#include "signals.h"
+
 #include "json.h"
 #include "testing.h"
 #include "text.h"
@@ -28,15 +30,7 @@ enum { PRINTED_MAX = 1 << 20, LOOK_MS = 200, TREE_DESCRIPTORS = 16 };
 /* ---- signals ---- */
 
 bool moon__test_driver_open(moon__test_driver *driver) {
-    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        struct sigaction old;
-        if (sigaction(numbers[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN) sigaddset(&set, numbers[i]);
-    }
-    if (sigprocmask(SIG_BLOCK, &set, &driver->old_mask) != 0) return false;
-    driver->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    driver->signal_fd = moon__cli_signals_open(&driver->old_mask);
     return driver->signal_fd >= 0;
 }
 
